@@ -1,0 +1,171 @@
+//! Actions: orders that the Conductor gives its driver, in the imperative.
+//!
+//! A driver carries them out in the order given and decides nothing itself.
+
+use crate::digest::Digest;
+use crate::ids::{NodeId, RequestId, Ticket};
+use crate::units::Nanos;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// An order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Copy blocks `first .. first + count` of the request's prompt from one prefill node's cache to another's, where
+    /// they stay: the copy of a hot prefix. Precedes the `Dispatch` that waits for it.
+    Replicate {
+        /// For whom.
+        ticket: Ticket,
+        /// The node that has them.
+        from: NodeId,
+        /// The node that gets them.
+        to: NodeId,
+        /// First block of the prompt to copy.
+        first: u32,
+        /// How many.
+        count: u32,
+    },
+    /// Queue the request at a prefill node, and stream its KV to a decode node while it is computed.
+    Dispatch {
+        /// Whose.
+        ticket: Ticket,
+        /// Where the prompt is computed.
+        prefill: NodeId,
+        /// Where the answer is made.
+        decode: NodeId,
+        /// Leading blocks that the node is expected to reuse, those that are being replicated included.
+        reuse: u32,
+        /// Predicted time from now to the first token.
+        ttft: Nanos,
+    },
+    /// Turn the request away.
+    Reject {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        reason: RejectReason,
+        /// When trying again may help, from now.
+        retry_after: Nanos,
+    },
+    /// Stop all work for an attempt, wherever it is; free what it holds.
+    Abort {
+        /// Whose.
+        ticket: Ticket,
+    },
+    /// The attempt is lost with its node: give the request in again, with the next attempt number.
+    Resubmit {
+        /// The lost attempt.
+        ticket: Ticket,
+    },
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectReason {
+    /// No prefill node is up.
+    NoPrefillNode,
+    /// No decode node is up.
+    NoDecodeNode,
+    /// The prompt is larger than any decode node's HBM, or than [`crate::cost::PROMPT_MAX`].
+    PromptTooLong,
+    /// The configured number of requests is in the system.
+    TooManyRequests,
+    /// A request of this id is in the system already.
+    DuplicateRequest,
+}
+
+impl RejectReason {
+    /// The words of reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoPrefillNode => "no-prefill-node",
+            Self::NoDecodeNode => "no-decode-node",
+            Self::PromptTooLong => "prompt-too-long",
+            Self::TooManyRequests => "too-many-requests",
+            Self::DuplicateRequest => "duplicate-request",
+        }
+    }
+}
+
+impl Action {
+    /// Mixes the action into a journal's digest, field by field in the order of declaration.
+    pub fn digest(&self, digest: &mut Digest) {
+        match *self {
+            Self::Replicate {
+                ticket,
+                from,
+                to,
+                first,
+                count,
+            } => {
+                digest
+                    .word(1)
+                    .ticket(ticket)
+                    .word(u64::from(from.0))
+                    .word(u64::from(to.0));
+                digest.word(u64::from(first)).word(u64::from(count));
+            }
+            Self::Dispatch {
+                ticket,
+                prefill,
+                decode,
+                reuse,
+                ttft,
+            } => {
+                digest
+                    .word(2)
+                    .ticket(ticket)
+                    .word(u64::from(prefill.0))
+                    .word(u64::from(decode.0));
+                digest.word(u64::from(reuse)).word(ttft.0);
+            }
+            Self::Reject {
+                request,
+                reason,
+                retry_after,
+            } => {
+                digest
+                    .word(3)
+                    .word(request.0)
+                    .word(reason as u64)
+                    .word(retry_after.0);
+            }
+            Self::Abort { ticket } => {
+                digest.word(4).ticket(ticket);
+            }
+            Self::Resubmit { ticket } => {
+                digest.word(5).ticket(ticket);
+            }
+        }
+    }
+}
+
+/// The outbox of one event: filled by the core, emptied by the driver, and used again.
+#[derive(Clone, Debug, Default)]
+pub struct Actions(Vec<Action>);
+
+impl Actions {
+    /// An outbox with room for `capacity` actions.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// What was ordered, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Action] {
+        &self.0
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.0.push(action);
+    }
+}

@@ -1,0 +1,142 @@
+//! What becomes of a dispatched request, and of nodes: the books follow the facts.
+
+use super::{Conductor, Live, Phase};
+use crate::action::{Action, Actions};
+use crate::config::Role;
+use crate::ids::{NodeId, RequestId, Ticket};
+use crate::units::{Nanos, Tokens};
+
+impl Conductor {
+    pub(super) fn prefill_started(&mut self, ticket: Ticket, cached: Tokens) {
+        let Some((slot, mut live)) = self.live_in(ticket, Phase::Queued) else {
+            return;
+        };
+        // The node knows best what it reuses: blocks may have come or gone since the decision.
+        let cached = cached.min(Tokens(live.input.0 - 1));
+        let work = self.costs.of(live.prefill).prefill(live.input, cached);
+        self.prefill_books
+            .start(live.prefill, self.now, live.work, work);
+        live.phase = Phase::Prefilling;
+        self.copy_ended(&mut live);
+        self.live[slot] = Some(live);
+    }
+
+    pub(super) fn prefill_finished(&mut self, ticket: Ticket) {
+        let Some((slot, mut live)) = self.live_in(ticket, Phase::Prefilling) else {
+            return;
+        };
+        self.prefill_books.finish(live.prefill, self.now);
+        self.ttft[slot] = self.now - live.arrived;
+        live.phase = Phase::Transferring;
+        self.live[slot] = Some(live);
+    }
+
+    pub(super) fn transfer_finished(&mut self, ticket: Ticket) {
+        let Some((slot, mut live)) = self.live_in(ticket, Phase::Transferring) else {
+            return;
+        };
+        self.decode_books.begin(live.decode, live.reserved);
+        live.phase = Phase::Decoding;
+        self.live[slot] = Some(live);
+    }
+
+    pub(super) fn finished(&mut self, ticket: Ticket, tbt: Option<Nanos>) {
+        let Some(slot) = self.find(ticket) else {
+            return;
+        };
+        let slo = self.policy.slo;
+        if self.ttft[slot] <= slo.ttft && tbt.is_none_or(|tbt| tbt <= slo.tbt) {
+            self.counters.within_slo += 1;
+        }
+        self.counters.finished += 1;
+        self.end(slot);
+    }
+
+    pub(super) fn refused(&mut self, ticket: Ticket) {
+        if let Some(slot) = self.find(ticket) {
+            self.counters.refused += 1;
+            self.end(slot);
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, request: RequestId, actions: &mut Actions) {
+        match self.slot_of_request(request) {
+            Some(slot) => {
+                self.counters.cancelled += 1;
+                let ticket = self.end(slot);
+                actions.push(Action::Abort { ticket });
+            }
+            None => self.counters.stale += 1,
+        }
+    }
+
+    pub(super) fn node_up(&mut self, node: NodeId) {
+        match self.cluster.nodes.get(node.index()).map(|spec| spec.role) {
+            Some(Role::Prefill) => self.prefill_books.node_up(node, self.now),
+            Some(Role::Decode) => self.decode_books.node_up(node, &self.costs),
+            Some(Role::Coupled) | None => self.counters.stale += 1,
+        }
+    }
+
+    /// The node's cache is forgotten, and every attempt that needed the node is given up and asked for again, in the
+    /// order of the request table.
+    pub(super) fn node_down(&mut self, node: NodeId, actions: &mut Actions) {
+        if !self.knows(node) {
+            self.counters.stale += 1;
+            return;
+        }
+        self.prefill_books.node_down(node);
+        self.decode_books.node_down(node);
+        self.index.clear_node(node);
+        for slot in 0..self.live.len() {
+            let Some(live) = self.live[slot] else {
+                continue;
+            };
+            let needs_prefill = live.prefill == node && live.phase != Phase::Decoding;
+            if needs_prefill || live.decode == node {
+                self.counters.lost += 1;
+                let ticket = self.end(slot);
+                actions.push(Action::Abort { ticket });
+                actions.push(Action::Resubmit { ticket });
+            }
+        }
+    }
+
+    /// A live attempt in `phase`; in any other phase the fact is stale (late, or said twice).
+    fn live_in(&mut self, ticket: Ticket, phase: Phase) -> Option<(usize, Live)> {
+        let slot = self.find(ticket)?;
+        match self.live[slot] {
+            Some(live) if live.phase == phase => Some((slot, live)),
+            _ => {
+                self.counters.stale += 1;
+                None
+            }
+        }
+    }
+
+    fn copy_ended(&mut self, live: &mut Live) {
+        if let Some(source) = live.source.take() {
+            self.prefill_books.sent(source);
+        }
+    }
+
+    /// Strikes an attempt out of all books and frees its slot.
+    fn end(&mut self, slot: usize) -> Ticket {
+        let mut live = self.live[slot]
+            .take()
+            .expect("the slot is in use: it was found by its request");
+        match live.phase {
+            Phase::Queued => self.prefill_books.strike(live.prefill, self.now, live.work),
+            Phase::Prefilling => self.prefill_books.finish(live.prefill, self.now),
+            Phase::Transferring | Phase::Decoding => {}
+        }
+        self.copy_ended(&mut live);
+        let began = live.phase == Phase::Decoding;
+        self.decode_books
+            .release(live.decode, live.reserved, began, &self.costs);
+        self.slot_of.remove(live.ticket.request.0);
+        self.free_slots.push(slot as u32);
+        self.ttft[slot] = Nanos::ZERO;
+        live.ticket
+    }
+}

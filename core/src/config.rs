@@ -1,0 +1,23 @@
+//! Configuration: policy, cluster and profile, from text to types.
+//!
+//! Each has two forms. The *text* form (`PolicyText`, …) is what people write and journals keep: human units, plain
+//! numbers, every parameter present once resolved. The *typed* form is parsed from it once; what it holds is valid, so
+//! nothing downstream checks again. Unknown keys are errors, and an error names line and key.
+//!
+//! Not here: files (callers read them), and defaults of the command line.
+
+mod cluster;
+mod error;
+mod policy;
+mod profile;
+
+pub use cluster::{
+    ClusterConfig, ClusterText, EstimateText, LimitsText, NodeSpec, NodesText, Role, TruthText,
+};
+pub use error::ConfigError;
+pub use policy::{
+    AdmissionConfig, AdmissionText, DecodeConfig, DecodeSelect, DecodeText, EvictionConfig,
+    EvictionText, PolicyConfig, PolicyText, PrefillConfig, PrefillText, Ratio, ReplicationConfig,
+    ReplicationText, Slo, SloText,
+};
+pub use profile::{CostText, Profile, ProfileText};

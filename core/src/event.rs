@@ -1,0 +1,138 @@
+//! Events: facts that a driver tells the Conductor, in the past tense.
+//!
+//! What is not here matters: no event carries a request's true answer length before its end, so no decision can
+//! use it. Block lists are borrowed, or owned when an event comes from a journal.
+
+use crate::digest::Digest;
+use crate::ids::{BlockHash, NodeId, RequestId, Ticket};
+use crate::units::{Nanos, Tokens};
+use alloc::borrow::Cow;
+use serde::{Deserialize, Serialize};
+
+/// A fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// A request has come in. Its first attempt has number 0; after a `Resubmit` it comes again with the next one.
+    Arrived {
+        /// Who, and which attempt.
+        ticket: Ticket,
+        /// Prompt length, at least 1.
+        input: Tokens,
+        /// The prompt's blocks, front to back; none if nothing is known of prefixes.
+        blocks: Cow<'a, [BlockHash]>,
+    },
+    /// A prefill node has begun to compute a request.
+    PrefillStarted {
+        /// Whose.
+        ticket: Ticket,
+        /// Tokens of the prompt that are reused, here.
+        cached: Tokens,
+    },
+    /// A prefill node has made the first token.
+    PrefillFinished {
+        /// Whose.
+        ticket: Ticket,
+    },
+    /// All KV of a request has arrived at its decode node.
+    TransferFinished {
+        /// Whose.
+        ticket: Ticket,
+    },
+    /// The answer is complete.
+    Finished {
+        /// Whose.
+        ticket: Ticket,
+        /// Tokens of the answer.
+        output: Tokens,
+        /// Mean of the longest 10 % of its token gaps; none with a single token.
+        tbt: Option<Nanos>,
+    },
+    /// The decode node could not hold the request after all; its prefill was in vain.
+    Refused {
+        /// Whose.
+        ticket: Ticket,
+    },
+    /// The client has gone.
+    Cancelled {
+        /// Whose request.
+        request: RequestId,
+    },
+    /// A node's cache has new blocks.
+    BlocksStored {
+        /// Whose cache.
+        node: NodeId,
+        /// What is new.
+        blocks: Cow<'a, [BlockHash]>,
+    },
+    /// A node's cache has given up blocks.
+    BlocksEvicted {
+        /// Whose cache.
+        node: NodeId,
+        /// What has gone.
+        blocks: Cow<'a, [BlockHash]>,
+    },
+    /// A node is there, with an empty cache and no work.
+    NodeUp {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node is gone, and with it its cache and its work.
+    NodeDown {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+impl Event<'_> {
+    /// Mixes the event into a journal's digest, field by field in the order of declaration.
+    pub fn digest(&self, digest: &mut Digest) {
+        match self {
+            Self::Arrived {
+                ticket,
+                input,
+                blocks,
+            } => {
+                digest.word(1).ticket(*ticket).word(input.0).blocks(blocks);
+            }
+            Self::PrefillStarted { ticket, cached } => {
+                digest.word(2).ticket(*ticket).word(cached.0);
+            }
+            Self::PrefillFinished { ticket } => {
+                digest.word(3).ticket(*ticket);
+            }
+            Self::TransferFinished { ticket } => {
+                digest.word(4).ticket(*ticket);
+            }
+            Self::Finished {
+                ticket,
+                output,
+                tbt,
+            } => {
+                digest
+                    .word(5)
+                    .ticket(*ticket)
+                    .word(output.0)
+                    .option(tbt.map(|tbt| tbt.0));
+            }
+            Self::Refused { ticket } => {
+                digest.word(6).ticket(*ticket);
+            }
+            Self::Cancelled { request } => {
+                digest.word(7).word(request.0);
+            }
+            Self::BlocksStored { node, blocks } => {
+                digest.word(8).word(u64::from(node.0)).blocks(blocks);
+            }
+            Self::BlocksEvicted { node, blocks } => {
+                digest.word(9).word(u64::from(node.0)).blocks(blocks);
+            }
+            Self::NodeUp { node } => {
+                digest.word(10).word(u64::from(node.0));
+            }
+            Self::NodeDown { node } => {
+                digest.word(11).word(u64::from(node.0));
+            }
+        }
+    }
+}

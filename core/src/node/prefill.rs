@@ -1,0 +1,348 @@
+//! A prefill node: requests in a queue, one computed at a time in chunks, blocks cached as they are made.
+//!
+//! First come, first served among those that are ready: a request whose blocks are still being copied from another
+//! node lets later ones pass. What a request reuses is looked up when it starts, not when it was dispatched: blocks
+//! may have come or gone since. Its blocks stay pinned until its KV has left for the decode node.
+
+use crate::cache::{BlockCache, BlockSlot};
+use crate::config::EvictionConfig;
+use crate::ids::{BlockHash, Ticket};
+use crate::policy::prefill::cached_tokens;
+use crate::units::Tokens;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// A request's place in a node, from its coming until it is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobId(u32);
+
+/// What the cache gained and lost, to be reported; scratch space that is used again.
+#[derive(Clone, Debug, Default)]
+pub struct CacheChanges {
+    /// New blocks.
+    pub stored: Vec<BlockHash>,
+    /// Blocks that went.
+    pub evicted: Vec<BlockHash>,
+}
+
+impl CacheChanges {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.stored.clear();
+        self.evicted.clear();
+    }
+}
+
+/// Work to do: the tokens of one prompt from `cached` to its end, in chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefillRun {
+    /// The request's place.
+    pub job: JobId,
+    /// Whose.
+    pub ticket: Ticket,
+    /// Prompt length.
+    pub input: Tokens,
+    /// Tokens that are reused.
+    pub cached: Tokens,
+    /// Blocks that are reused.
+    pub hit_blocks: u32,
+    /// Longest piece that is computed at once.
+    pub chunk: Tokens,
+}
+
+impl PrefillRun {
+    /// Where each chunk ends, in tokens of the prompt: chunk `i` computes from the end before (or `cached`) to there.
+    pub fn chunk_ends(&self) -> impl Iterator<Item = Tokens> + '_ {
+        let chunks = (self.input - self.cached).0.div_ceil(self.chunk.0);
+        (1..=chunks).map(move |i| Tokens((self.cached + self.chunk * i).0.min(self.input.0)))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    ticket: Ticket,
+    input: Tokens,
+    blocks: Vec<BlockHash>,
+    /// Pinned blocks, front to back.
+    pinned: Vec<BlockSlot>,
+    /// Copies of other nodes' blocks are on their way.
+    awaits_copy: bool,
+}
+
+/// The machine of one prefill node.
+#[derive(Clone, Debug)]
+pub struct PrefillQueue {
+    cache: BlockCache,
+    block: Tokens,
+    chunk: Tokens,
+    jobs: Vec<Job>,
+    free: Vec<u32>,
+    queue: VecDeque<u32>,
+    running: Option<u32>,
+}
+
+impl PrefillQueue {
+    /// An idle node with an empty cache.
+    #[must_use]
+    pub fn new(block: Tokens, cache_blocks: u32, chunk: Tokens, eviction: EvictionConfig) -> Self {
+        Self {
+            cache: BlockCache::new(cache_blocks as usize, eviction),
+            block,
+            chunk,
+            jobs: Vec::new(),
+            free: Vec::new(),
+            queue: VecDeque::new(),
+            running: None,
+        }
+    }
+
+    /// The node's cache.
+    #[must_use]
+    pub const fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+
+    /// Requests that wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// True if a request is being computed.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Takes a request into the queue. With `awaits_copy` it cannot start before [`Self::copy_arrived`].
+    pub fn enqueue(
+        &mut self,
+        ticket: Ticket,
+        input: Tokens,
+        blocks: &[BlockHash],
+        awaits_copy: bool,
+    ) -> JobId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let (blocks, pinned) = (Vec::new(), Vec::new());
+            self.jobs.push(Job {
+                ticket,
+                input,
+                blocks,
+                pinned,
+                awaits_copy,
+            });
+            self.jobs.len() as u32 - 1
+        });
+        let job = &mut self.jobs[slot as usize];
+        (job.ticket, job.input, job.awaits_copy) = (ticket, input, awaits_copy);
+        job.blocks.clear();
+        job.blocks.extend_from_slice(blocks);
+        job.pinned.clear();
+        self.queue.push_back(slot);
+        JobId(slot)
+    }
+
+    /// Pins the leading blocks up to `blocks` of them for sending to another node, into `pins`; stops at the first that
+    /// is not here. Give the pins back with [`Self::unpin_copy`].
+    pub fn pin_copy(&mut self, blocks: &[BlockHash], pins: &mut Vec<BlockSlot>) {
+        for &block in blocks {
+            let Some(slot) = self.cache.pin(block) else {
+                break;
+            };
+            pins.push(slot);
+        }
+    }
+
+    /// Ends a copy that was sent from here.
+    pub fn unpin_copy(&mut self, pins: &[BlockSlot]) {
+        self.cache.unpin(pins);
+    }
+
+    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are kept, and
+    /// the request can start.
+    pub fn copy_arrived(&mut self, job: JobId, first: u32, count: u32, changes: &mut CacheChanges) {
+        let job = &mut self.jobs[job.0 as usize];
+        job.awaits_copy = false;
+        debug_assert!(job.pinned.is_empty(), "a request that waits holds nothing");
+        // All leading blocks are pinned, the node's own too: what was paid for must still be here at the start.
+        for depth in 0..(first + count).min(job.blocks.len() as u32) {
+            let block = job.blocks[depth as usize];
+            let pin = if depth < first {
+                self.cache.pin(block)
+            } else {
+                self.cache
+                    .insert(block, depth, &mut changes.stored, &mut changes.evicted)
+            };
+            let Some(slot) = pin else { break };
+            job.pinned.push(slot);
+        }
+    }
+
+    /// Starts the first request that is ready, if the node is idle.
+    pub fn start(&mut self) -> Option<PrefillRun> {
+        if self.running.is_some() {
+            return None;
+        }
+        let place = self
+            .queue
+            .iter()
+            .position(|&slot| !self.jobs[slot as usize].awaits_copy)?;
+        let slot = self.queue.remove(place).expect("the place was just found");
+        self.running = Some(slot);
+        let job = &mut self.jobs[slot as usize];
+        let held = job.pinned.len();
+        for &block in &job.blocks[held..] {
+            let Some(pin) = self.cache.pin(block) else {
+                break;
+            };
+            job.pinned.push(pin);
+        }
+        let hit_blocks = job.pinned.len() as u32;
+        Some(PrefillRun {
+            job: JobId(slot),
+            ticket: job.ticket,
+            input: job.input,
+            cached: cached_tokens(self.block, job.input, hit_blocks),
+            hit_blocks,
+            chunk: self.chunk,
+        })
+    }
+
+    /// The running request is computed: its blocks are cached, as far as there is room, and stay pinned until it is
+    /// released.
+    pub fn finish(&mut self, changes: &mut CacheChanges) -> JobId {
+        let slot = self
+            .running
+            .take()
+            .expect("a driver finishes what it started");
+        let job = &mut self.jobs[slot as usize];
+        for depth in job.pinned.len()..job.blocks.len() {
+            let block = job.blocks[depth];
+            let Some(pin) = self.cache.insert(
+                block,
+                depth as u32,
+                &mut changes.stored,
+                &mut changes.evicted,
+            ) else {
+                break;
+            };
+            job.pinned.push(pin);
+        }
+        JobId(slot)
+    }
+
+    /// The request's KV has left, or is not wanted: its blocks can go when room is needed.
+    pub fn release(&mut self, job: JobId) {
+        self.cache.unpin(&self.jobs[job.0 as usize].pinned);
+        self.jobs[job.0 as usize].pinned.clear();
+        self.free.push(job.0);
+    }
+
+    /// Takes a request out of the queue. One that is running ends with its run; `false` then, and for one that has
+    /// finished.
+    pub fn cancel(&mut self, job: JobId) -> bool {
+        let Some(place) = self.queue.iter().position(|&slot| slot == job.0) else {
+            return false;
+        };
+        self.queue.remove(place);
+        self.release(job);
+        true
+    }
+
+    /// Asserts what must always hold.
+    pub fn check(&self) {
+        self.cache.check();
+        let known = self.queue.len() + self.free.len() + usize::from(self.running.is_some());
+        assert!(
+            known <= self.jobs.len(),
+            "a place is free, queued, running or held, never two of them"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RequestId;
+
+    fn ticket(request: u64) -> Ticket {
+        Ticket {
+            request: RequestId(request),
+            attempt: 0,
+        }
+    }
+
+    fn blocks(range: core::ops::Range<u64>) -> Vec<BlockHash> {
+        range.map(BlockHash).collect()
+    }
+
+    #[test]
+    fn a_request_reuses_what_is_there_when_it_starts() {
+        let mut node = PrefillQueue::new(Tokens(10), 8, Tokens(16), EvictionConfig::Lru);
+        let mut changes = CacheChanges::default();
+        let first = node.enqueue(ticket(1), Tokens(25), &blocks(0..3), false);
+        node.enqueue(ticket(2), Tokens(30), &blocks(0..3), false);
+        let run = node.start().expect("ready");
+        assert_eq!((run.cached, run.hit_blocks), (Tokens(0), 0));
+        let ends: Vec<_> = run.chunk_ends().collect();
+        assert_eq!(ends, [Tokens(16), Tokens(25)]);
+        assert!(node.start().is_none(), "one at a time");
+        assert_eq!(node.finish(&mut changes), first);
+        assert_eq!(changes.stored, blocks(0..3));
+        let run = node.start().expect("ready");
+        assert_eq!(
+            (run.cached, run.hit_blocks),
+            (Tokens(29), 3),
+            "one token is always computed"
+        );
+        node.check();
+    }
+
+    #[test]
+    fn who_waits_for_a_copy_lets_others_pass() {
+        let mut node = PrefillQueue::new(Tokens(10), 8, Tokens(16), EvictionConfig::Lru);
+        let mut changes = CacheChanges::default();
+        let waiting = node.enqueue(ticket(1), Tokens(30), &blocks(0..3), true);
+        let passing = node.enqueue(ticket(2), Tokens(10), &blocks(9..10), false);
+        assert_eq!(node.start().map(|run| run.job), Some(passing));
+        node.copy_arrived(waiting, 0, 2, &mut changes);
+        assert_eq!(changes.stored, blocks(0..2));
+        node.finish(&mut changes);
+        assert_eq!(
+            node.start().map(|run| (run.job, run.hit_blocks)),
+            Some((waiting, 2))
+        );
+    }
+
+    #[test]
+    fn blocks_in_use_stay_and_what_does_not_fit_is_not_kept() {
+        let mut node = PrefillQueue::new(Tokens(10), 3, Tokens(99), EvictionConfig::Lru);
+        let mut changes = CacheChanges::default();
+        let large = node.enqueue(ticket(1), Tokens(50), &blocks(0..5), false);
+        node.start().expect("ready");
+        node.finish(&mut changes);
+        assert_eq!(changes.stored, blocks(0..3), "three fit");
+        let next = node.enqueue(ticket(2), Tokens(10), &blocks(9..10), false);
+        changes.clear();
+        node.start().expect("ready");
+        node.finish(&mut changes);
+        assert_eq!(
+            (changes.stored.len(), changes.evicted.len()),
+            (0, 0),
+            "all blocks are in use"
+        );
+        node.release(large);
+        node.release(next);
+        node.check();
+        assert_eq!(node.cache().len(), 3);
+    }
+
+    #[test]
+    fn a_queued_request_can_be_cancelled_once() {
+        let mut node = PrefillQueue::new(Tokens(10), 3, Tokens(99), EvictionConfig::Lru);
+        let job = node.enqueue(ticket(1), Tokens(10), &blocks(0..1), false);
+        assert!(node.cancel(job));
+        assert!(!node.cancel(job));
+        assert!(node.start().is_none());
+    }
+}
