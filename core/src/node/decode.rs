@@ -94,6 +94,7 @@ pub struct DecodeBatch {
     ends: BinaryHeap<Reverse<(u64, u32)>>,
     context: Tokens,
     steps_done: u64,
+    composition: u64,
     history: History,
     gaps: Gaps,
 }
@@ -114,6 +115,7 @@ impl DecodeBatch {
             ends: BinaryHeap::new(),
             context: Tokens::ZERO,
             steps_done: 0,
+            composition: 0,
             history: History::default(),
             gaps: Gaps::default(),
         }
@@ -129,6 +131,12 @@ impl DecodeBatch {
     #[must_use]
     pub const fn context(&self) -> Tokens {
         self.context
+    }
+
+    /// How often a sequence has joined or left the batch.
+    #[must_use]
+    pub const fn composition(&self) -> u64 {
+        self.composition
     }
 
     /// Sequences that wait for HBM.
@@ -175,14 +183,19 @@ impl DecodeBatch {
 
     /// Gives HBM to the first waiting sequence if there is room beside what the batch will need for its next step; the
     /// driver then loads it and says [`Self::loaded`]. Returns the sequence and how many KV tokens to load.
-    pub fn next_load(&mut self) -> Option<(SequenceId, Tokens)> {
+    ///
+    /// `steps` are complete of the run that is under way, 0 if there is none. The run must then not go on beyond
+    /// [`Self::room`], except for the step that is under way.
+    pub fn next_load(&mut self, steps: u64) -> Option<(SequenceId, Tokens)> {
         let &slot = self.waiting.front()?;
         let context = self.sequences[slot as usize].context;
         let needed = self.blocks_after_step(context);
-        // Each sequence may need one more block at its next step.
-        let reserve = self.batch.len() as u64 + self.ready.len() as u64;
-        let idle = self.batch.is_empty() && self.ready.is_empty() && self.loading_blocks == 0;
-        if !idle && self.used_blocks_bound() + reserve + needed > self.capacity_blocks {
+        let batch = self.batch.len() as u64;
+        let idle = batch == 0 && self.loading_blocks == 0;
+        // Rounded up by less than a block for each sequence, and each may need one more at its next step.
+        let grown = self.context.0 + steps * batch;
+        let used = grown / self.block.0 + 2 * batch + self.ready.len() as u64 + self.loading_blocks;
+        if !idle && used + needed > self.capacity_blocks {
             return None;
         }
         self.waiting.pop_front();
@@ -203,16 +216,22 @@ impl DecodeBatch {
             self.join(self.ready[i]);
         }
         self.ready.clear();
+        let mut put_back = false;
         loop {
             if self.batch.is_empty() {
                 return None;
             }
-            let room = self.steps_with_room();
+            let room = self.room();
             if room > 0 {
                 let Reverse((end, _)) = self
                     .next_end()
                     .expect("every sequence in the batch has an end");
-                let steps = (end - self.steps_done).min(room);
+                // Who was put back may fit again after one step.
+                let steps = if put_back {
+                    1
+                } else {
+                    (end - self.steps_done).min(room)
+                };
                 return Some(DecodeRun {
                     batch: self.batch.len() as u32,
                     context: self.context,
@@ -220,6 +239,7 @@ impl DecodeBatch {
                 });
             }
             self.put_back_youngest(now, ended);
+            put_back = true;
         }
     }
 
@@ -274,6 +294,7 @@ impl DecodeBatch {
         let (context, end) = (state.context, self.steps_done + state.remaining.0);
         self.loading_blocks -= self.blocks_after_step(context);
         self.context += context;
+        self.composition += 1;
         self.batch.push(slot);
         self.ends.push(Reverse((end, slot)));
     }
@@ -295,6 +316,7 @@ impl DecodeBatch {
         let state = &mut self.sequences[slot as usize];
         self.context -= state.context + Tokens(self.steps_done - state.joined);
         state.in_batch = false;
+        self.composition += 1;
     }
 
     /// The youngest sequence goes back to DRAM and waits, first in line; the last one alone is given up.
@@ -349,14 +371,10 @@ impl DecodeBatch {
         (context.0 + 1).div_ceil(self.block.0)
     }
 
-    /// Blocks in use, rounded up by less than one for each sequence.
-    fn used_blocks_bound(&self) -> u64 {
-        self.context.0 / self.block.0 + self.batch.len() as u64 + self.loading_blocks
-    }
-
-    /// For how many steps the batch fits into HBM.
-    fn steps_with_room(&self) -> u64 {
-        let batch = self.batch.len() as u64;
+    /// For how many steps from the start of the present run the batch fits into HBM.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        let batch = (self.batch.len() as u64).max(1);
         // Without counting: a sequence of c tokens takes less than c / block + 1 blocks.
         let budget = self
             .capacity_blocks

@@ -1,0 +1,501 @@
+//! The loop: take what is next, let the machines work, tell the Conductor, carry out its orders.
+//!
+//! The Conductor is told every fact in the order of the queue and decides everything; the engine only finds out how
+//! long things take. Facts and orders go through one place ([`Engine::tell`]), which also keeps the journal.
+
+mod decode;
+mod flows;
+mod prefill;
+
+use crate::error::SimError;
+use crate::network::{FlowId, Network};
+use crate::queue::{EventQueue, Source};
+use crate::record::{Outcome, RequestRecord};
+use crate::timeline::{NodeSample, PoolSample, SAMPLE_PERIOD, Timeline};
+use crate::truth::Truth;
+use crate::world::{self, Node};
+use conductor_core::action::{Action, Actions};
+use conductor_core::cache::BlockSlot;
+use conductor_core::conductor::{Conductor, Counters, Loads};
+use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::event::Event;
+use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::journal::{self, Header, Recorder};
+use conductor_core::node::{CacheChanges, Ended, JobId};
+use conductor_core::units::{Bytes, Nanos, Tokens};
+use conductor_core::workload::WorkloadRequest;
+use flows::Purpose;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::Write;
+
+/// More events than this at one instant mean that time does not go on.
+const EVENTS_AT_ONCE_MAX: u64 = 10_000_000;
+
+/// How machines are advanced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A node jumps to its next change.
+    #[default]
+    FastForward,
+    /// Every chunk and every step is an event: the slow reference, equal in every result.
+    StepByStep,
+}
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// The nodes.
+    pub cluster: ClusterConfig,
+    /// How the Conductor decides.
+    pub policy: PolicyConfig,
+    /// Seed of random policies and of noise.
+    pub seed: u64,
+    /// How machines are advanced.
+    pub mode: Mode,
+    /// Keep samples of every node, besides those of the pools.
+    pub node_samples: bool,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct RunResult {
+    /// Every request, by arrival.
+    pub records: Vec<RequestRecord>,
+    /// The cluster over time.
+    pub timeline: Timeline,
+    /// Digest of the journal.
+    pub digest: String,
+    /// What the Conductor counted.
+    pub counters: Counters,
+    /// Time of the last event.
+    pub simulated: Nanos,
+    /// Events of the simulation.
+    pub events: u64,
+    /// Bytes that crossed the network between nodes, and how long each such transfer took.
+    pub transfers: Transfers,
+}
+
+/// Transfers between nodes: KV to decode nodes and copies of hot blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfers {
+    /// How many.
+    pub count: u64,
+    /// Bytes in all.
+    pub bytes: Bytes,
+    /// Time from the moment when all data was there to be sent, in all.
+    pub time: Nanos,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Requests that have arrived.
+    pub arrived: u64,
+    /// Simulated time.
+    pub now: Nanos,
+}
+
+/// What a run reports to besides its result.
+#[derive(Default)]
+pub struct Observer<'a> {
+    /// Gets the journal as JSON lines.
+    pub journal: Option<&'a mut dyn Write>,
+    /// Is called now and then.
+    pub progress: Option<&'a mut dyn FnMut(Progress)>,
+}
+
+/// A request in the system.
+struct Live {
+    request: WorkloadRequest,
+    prefill_node: NodeId,
+    decode_node: NodeId,
+    job: Option<JobId>,
+    /// KV to the decode node.
+    stream: Option<FlowId>,
+    /// Blocks from another node.
+    copy: Copy,
+    first_token: Nanos,
+    record: RequestRecord,
+}
+
+/// Blocks on their way from another prefill node.
+#[derive(Default)]
+enum Copy {
+    /// None are needed, or they are here.
+    #[default]
+    Nothing,
+    /// On their way; pinned where they come from.
+    Sending {
+        from: NodeId,
+        first: u32,
+        pins: Vec<BlockSlot>,
+        started: Nanos,
+    },
+    /// Arrived before the request itself did: `first .. first + count`.
+    Early { first: u32, count: u32 },
+}
+
+/// A run under way.
+struct Engine<'a> {
+    config: &'a RunConfig,
+    truth: Truth,
+    conductor: Conductor,
+    recorder: Recorder,
+    actions: Actions,
+    observer: Observer<'a>,
+    queue: EventQueue,
+    now: Nanos,
+    nodes: Vec<Node>,
+    network: Network,
+    purposes: Vec<Purpose>,
+    deliveries: BinaryHeap<Reverse<(Nanos, u64)>>,
+    /// Requests from number `base` on; ended ones in between are `None`.
+    live: VecDeque<Option<Live>>,
+    base: u64,
+    unfinished: usize,
+    changes: CacheChanges,
+    ended: Vec<Ended>,
+    loads: Loads,
+    result: RunResult,
+    tokens: PoolSample,
+}
+
+/// Simulates `requests`, in order of arrival, to the end of the last one.
+///
+/// # Errors
+/// If the source of requests fails or is out of order, or the journal cannot be written; a deadlock or livelock is a bug.
+pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
+    config: &'a RunConfig,
+    requests: impl IntoIterator<Item = Result<WorkloadRequest, E>>,
+    observer: Observer<'a>,
+) -> Result<RunResult, SimError> {
+    let mut requests = requests
+        .into_iter()
+        .map(|request| request.map_err(|error| SimError::Workload(Box::new(error))));
+    let header = Header::new("sim", &config.policy, &config.cluster, config.seed);
+    let mut engine = Engine::new(config, &header, observer);
+    if let Some(journal) = &mut engine.observer.journal {
+        writeln!(journal, "{}", header.encode())?;
+    }
+    for node in 0..config.cluster.nodes.len() {
+        engine.tell(&Event::NodeUp {
+            node: NodeId(node as u16),
+        })?;
+    }
+    engine.go(&mut requests)?;
+    engine.conductor.assert_idle();
+    engine.result.digest = engine.recorder.digest().to_string();
+    engine.result.counters = *engine.conductor.counters();
+    let end = engine.recorder.end();
+    if let Some(journal) = engine.observer.journal {
+        writeln!(journal, "{}", journal::encode_end(&end))?;
+        journal.flush()?;
+    }
+    Ok(engine.result)
+}
+
+impl<'a> Engine<'a> {
+    fn new(config: &'a RunConfig, header: &Header, observer: Observer<'a>) -> Self {
+        let (cluster, policy) = (config.cluster.clone(), config.policy.clone());
+        let estimate = cluster.estimate();
+        Self {
+            truth: Truth::new(&cluster, config.seed),
+            nodes: world::nodes(&cluster, policy.eviction),
+            network: world::network(&cluster),
+            queue: EventQueue::new(cluster.nodes.len()),
+            conductor: Conductor::new(cluster, policy, estimate, config.seed),
+            recorder: Recorder::new(header),
+            actions: Actions::with_capacity(16),
+            observer,
+            now: Nanos::ZERO,
+            purposes: Vec::new(),
+            deliveries: BinaryHeap::new(),
+            live: VecDeque::new(),
+            base: 0,
+            unfinished: 0,
+            changes: CacheChanges::default(),
+            ended: Vec::new(),
+            loads: Loads::default(),
+            result: RunResult {
+                records: Vec::new(),
+                timeline: Timeline::default(),
+                digest: String::new(),
+                counters: Counters::default(),
+                simulated: Nanos::ZERO,
+                events: 0,
+                transfers: Transfers::default(),
+            },
+            tokens: PoolSample::default(),
+            config,
+        }
+    }
+
+    /// Runs to quiescence.
+    fn go(
+        &mut self,
+        requests: &mut dyn Iterator<Item = Result<WorkloadRequest, SimError>>,
+    ) -> Result<(), SimError> {
+        let mut next = self.next_arrival(requests, Nanos::ZERO)?;
+        self.queue.set(Source::Sample, Some(Nanos::ZERO));
+        let mut events_now = 0;
+        while next.is_some() || self.unfinished > 0 {
+            let Some((at, source)) = self.queue.peek() else {
+                return Err(self.deadlock());
+            };
+            if source == Source::Sample && next.is_none() && self.nothing_but_samples() {
+                return Err(self.deadlock());
+            }
+            events_now = if at > self.now { 0 } else { events_now + 1 };
+            if events_now > EVENTS_AT_ONCE_MAX {
+                return Err(SimError::Livelock {
+                    at,
+                    events: events_now,
+                });
+            }
+            self.now = at;
+            self.result.events += 1;
+            match source {
+                Source::Node(node) => self.node_due(node)?,
+                Source::Network => self.flow_ended()?,
+                Source::Delivery => self.deliver()?,
+                Source::Arrival => {
+                    let request = next.take().expect("an arrival is due only if there is one");
+                    let previous = request.arrival;
+                    self.arrive(request)?;
+                    next = self.next_arrival(requests, previous)?;
+                }
+                Source::Sample => self.sample(),
+            }
+            self.queue
+                .set(Source::Network, self.network.next_end().map(|(at, _)| at));
+        }
+        self.result.simulated = self.now;
+        Ok(())
+    }
+
+    /// True if no node, flow or delivery has anything to happen.
+    fn nothing_but_samples(&self) -> bool {
+        let idle = self.nodes.iter().all(|node| match node {
+            Node::Prefill(node) => node.running.is_none(),
+            Node::Decode(node) => node.running.is_none(),
+        });
+        idle && self.network.next_end().is_none() && self.deliveries.is_empty()
+    }
+
+    fn deadlock(&self) -> SimError {
+        let first = self
+            .live
+            .iter()
+            .flatten()
+            .next()
+            .map_or(self.base, |live| live.record.id.0);
+        SimError::Deadlock {
+            at: self.now,
+            unfinished: self.unfinished,
+            first: RequestId(first),
+        }
+    }
+
+    fn next_arrival(
+        &mut self,
+        requests: &mut dyn Iterator<Item = Result<WorkloadRequest, SimError>>,
+        previous: Nanos,
+    ) -> Result<Option<WorkloadRequest>, SimError> {
+        let next = requests.next().transpose()?;
+        if let Some(request) = &next
+            && request.arrival < previous
+        {
+            let row = self.result.records.len() as u64 + 1;
+            return Err(SimError::ArrivalsGoBack {
+                row,
+                at: request.arrival,
+                previous,
+            });
+        }
+        self.queue.set(
+            Source::Arrival,
+            next.as_ref().map(|request| request.arrival),
+        );
+        Ok(next)
+    }
+
+    fn arrive(&mut self, request: WorkloadRequest) -> Result<(), SimError> {
+        let id = RequestId(self.result.records.len() as u64);
+        let record = RequestRecord {
+            id,
+            arrival: request.arrival,
+            input: request.input,
+            output: request.output,
+            blocks: request.blocks.len() as u32,
+            placed: None,
+            hit_blocks: 0,
+            hit: Tokens::ZERO,
+            prefill: Nanos::ZERO,
+            ttft: None,
+            tbt: None,
+            decode: None,
+            outcome: Outcome::Completed,
+        };
+        // Its place among the records; filled in again when it ends.
+        self.result.records.push(record);
+        let input = request.input;
+        let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
+        let blocks: Vec<BlockHash> = request.blocks.clone();
+        let live = Live {
+            request,
+            prefill_node,
+            decode_node,
+            job: None,
+            stream: None,
+            copy: Copy::Nothing,
+            first_token: Nanos::ZERO,
+            record,
+        };
+        self.live.push_back(Some(live));
+        self.unfinished += 1;
+        let ticket = Ticket {
+            request: id,
+            attempt: 0,
+        };
+        self.tell(&Event::Arrived {
+            ticket,
+            input,
+            blocks: blocks.into(),
+        })?;
+        if let Some(progress) = &mut self.observer.progress
+            && id.0.is_multiple_of(512)
+        {
+            progress(Progress {
+                arrived: id.0,
+                now: self.now,
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells the Conductor a fact, keeps the journal, and carries out the orders.
+    fn tell(&mut self, event: &Event<'_>) -> Result<(), SimError> {
+        self.actions.clear();
+        self.conductor.handle(self.now, event, &mut self.actions);
+        let step = self
+            .recorder
+            .record(self.now, event, self.actions.as_slice());
+        if let Some(journal) = &mut self.observer.journal {
+            writeln!(
+                journal,
+                "{}",
+                journal::encode_step(step, self.now, event, self.actions.as_slice())
+            )?;
+        }
+        let actions = std::mem::take(&mut self.actions);
+        for &action in actions.as_slice() {
+            self.carry_out(action);
+        }
+        self.actions = actions;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Replicate {
+                ticket,
+                from,
+                to,
+                first,
+                count,
+            } => {
+                self.start_copy(ticket.request.0, from, to, first, count);
+            }
+            Action::Dispatch {
+                ticket,
+                prefill,
+                decode,
+                ..
+            } => {
+                let live = self.live_mut(ticket.request.0);
+                (live.prefill_node, live.decode_node) = (prefill, decode);
+                live.record.placed = Some((prefill, decode));
+                let at = self.now + self.config.cluster.profile_of(prefill).schedule;
+                self.deliveries.push(Reverse((at, ticket.request.0)));
+                self.set_delivery();
+            }
+            Action::Reject {
+                request, reason, ..
+            } => {
+                self.live_mut(request.0).record.outcome = Outcome::Rejected(reason);
+                self.close(request.0);
+            }
+            Action::Abort { .. } | Action::Resubmit { .. } => {
+                unreachable!("no client leaves and no node fails in this simulator yet")
+            }
+        }
+    }
+
+    fn set_delivery(&mut self) {
+        let next = self.deliveries.peek().map(|&Reverse((at, _))| at);
+        self.queue.set(Source::Delivery, next);
+    }
+
+    fn live_mut(&mut self, request: u64) -> &mut Live {
+        let place = (request - self.base) as usize;
+        self.live[place]
+            .as_mut()
+            .expect("only live requests are asked for")
+    }
+
+    /// The request has ended: its record is final.
+    fn close(&mut self, request: u64) {
+        let place = (request - self.base) as usize;
+        let live = self.live[place].take().expect("a request ends once");
+        self.result.records[request as usize] = live.record;
+        self.unfinished -= 1;
+        while self.live.front().is_some_and(Option::is_none) {
+            self.live.pop_front();
+            self.base += 1;
+        }
+    }
+
+    fn node_due(&mut self, node: NodeId) -> Result<(), SimError> {
+        match &self.nodes[node.index()] {
+            Node::Prefill(_) => self.prefill_due(node),
+            Node::Decode(_) => self.decode_due(node),
+        }
+    }
+
+    fn sample(&mut self) {
+        self.queue
+            .set(Source::Sample, Some(self.now + SAMPLE_PERIOD));
+        self.conductor.loads(&mut self.loads);
+        self.result.timeline.pools.push(PoolSample {
+            at: self.now,
+            prefill_load: self.loads.prefill,
+            decode_load: self.loads.decode,
+            live: self.unfinished as u64,
+            ..self.tokens
+        });
+        if !self.config.node_samples {
+            return;
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            let load = self.loads.load[i];
+            let spec = &self.config.cluster.nodes[i];
+            let sample = match node {
+                Node::Prefill(node) => NodeSample {
+                    load,
+                    queued: node.queue.queued() as u32,
+                    batch: u32::from(node.running.is_some()),
+                    used: node.queue.cache().len() as f64 / f64::from(spec.cache_blocks.max(1)),
+                },
+                Node::Decode(node) => NodeSample {
+                    load,
+                    queued: node.batch.waiting() as u32,
+                    batch: node.batch.batch() as u32,
+                    used: node.batch.context().0 as f64
+                        / (self.config.cluster.block.0 as f64 * f64::from(spec.hbm_blocks)),
+                },
+            };
+            self.result.timeline.nodes.push(sample);
+        }
+    }
+}

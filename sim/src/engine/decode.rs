@@ -1,0 +1,153 @@
+//! Decode nodes in the loop: loads, joins, runs of steps, ends.
+
+use super::{Engine, Mode};
+use crate::error::SimError;
+use crate::queue::Source;
+use crate::record::Outcome;
+use crate::world::{DecodeNode, Node, Steps};
+use conductor_core::event::Event;
+use conductor_core::ids::NodeId;
+use conductor_core::node::{Sequence, SequenceId};
+
+impl Engine<'_> {
+    fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
+        match &mut self.nodes[node.index()] {
+            Node::Decode(machine) => machine,
+            Node::Prefill(_) => {
+                unreachable!("{node} is asked for as a decode node, as the cluster says it is")
+            }
+        }
+    }
+
+    /// A sequence's KV is complete in the node's DRAM.
+    pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
+        self.decode_node(node).batch.offer(sequence);
+        self.start_loads(node);
+        Ok(())
+    }
+
+    /// Gives HBM to who waits, as far as there is room. A run that is under way may have to end sooner: the batch has
+    /// less to grow into.
+    fn start_loads(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.decode_node(node);
+        let complete = machine.running.map_or(0, |running| running.complete(now));
+        let mut loads = Vec::new();
+        while let Some(load) = machine.batch.next_load(complete) {
+            loads.push(load);
+        }
+        if loads.is_empty() {
+            return;
+        }
+        if let Some(running) = &mut machine.running {
+            running.steps = running.steps.min(machine.batch.room().max(complete + 1));
+            let end = running.ends_at();
+            self.queue.set(Source::Node(node), Some(end));
+        }
+        for (sequence, tokens) in loads {
+            self.start_load(node, sequence, tokens);
+        }
+    }
+
+    /// A sequence is in HBM: it joins at the next step.
+    pub(super) fn load_ended(
+        &mut self,
+        node: NodeId,
+        sequence: SequenceId,
+    ) -> Result<(), SimError> {
+        let now = self.now;
+        let machine = self.decode_node(node);
+        machine.batch.loaded(sequence);
+        match &mut machine.running {
+            None => self.start_steps(node),
+            Some(running) => {
+                running.steps = running.steps.min(running.complete(now) + 1);
+                let end = running.ends_at();
+                self.queue.set(Source::Node(node), Some(end));
+                Ok(())
+            }
+        }
+    }
+
+    /// A run of steps is over.
+    pub(super) fn decode_due(&mut self, node: NodeId) -> Result<(), SimError> {
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.clear();
+        let machine = self.decode_node(node);
+        let running = machine.running.take().expect("a due node runs");
+        machine
+            .batch
+            .finish(running.started, running.run, running.steps, &mut ended);
+        self.ended = ended;
+        self.queue.set(Source::Node(node), None);
+        self.report_ended()?;
+        self.start_loads(node);
+        self.start_steps(node)
+    }
+
+    /// Starts the next run of steps, if there is a batch.
+    fn start_steps(&mut self, node: NodeId) -> Result<(), SimError> {
+        let (now, mode) = (self.now, self.config.mode);
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.clear();
+        let machine = self.decode_node(node);
+        let planned = machine.batch.start(now, &mut ended);
+        let composition = machine.batch.composition();
+        self.ended = ended;
+        if let Some(planned) = planned {
+            let run = self
+                .truth
+                .decode(node, composition, planned.batch, planned.context);
+            let steps = match mode {
+                Mode::FastForward => planned.steps.min(run.steps),
+                Mode::StepByStep => 1,
+            };
+            let running = Steps {
+                started: now,
+                run,
+                steps,
+            };
+            self.queue.set(Source::Node(node), Some(running.ends_at()));
+            self.decode_node(node).running = Some(running);
+        }
+        let gave_up = !self.ended.is_empty();
+        self.report_ended()?;
+        if gave_up && planned.is_none() {
+            // What was given up has left room for who waits.
+            self.start_loads(node);
+        }
+        Ok(())
+    }
+
+    /// Tells the Conductor who has left, and closes their records.
+    fn report_ended(&mut self) -> Result<(), SimError> {
+        let ended = std::mem::take(&mut self.ended);
+        for &conductor_core::node::Ended {
+            ticket,
+            complete,
+            tbt,
+        } in &ended
+        {
+            let now = self.now;
+            let request = ticket.request.0;
+            let live = self.live_mut(request);
+            live.record.tbt = tbt;
+            live.record.decode = Some(now - live.first_token);
+            let output = live.request.output;
+            if complete {
+                live.record.outcome = Outcome::Completed;
+                self.tell(&Event::Finished {
+                    ticket,
+                    output,
+                    tbt,
+                })?;
+            } else {
+                live.record.outcome = Outcome::RejectedAfterPrefill;
+                self.tell(&Event::Refused { ticket })?;
+            }
+            self.close(request);
+        }
+        self.ended = ended;
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! What the network carries: copies of hot blocks, KV on its way to decode nodes, loads into HBM.
+//!
+//! KV is streamed layer by layer while the prompt is computed (FAST'25 section 3.1): all layers but the last leave
+//! evenly over the prefill, as fast as they are made; the last one follows when the prefill has ended. What a congested
+//! network has not carried by then follows as well.
+
+use super::prefill::ticket_of;
+use super::{Copy, Engine};
+use crate::error::SimError;
+use crate::world::{self, Node};
+use conductor_core::event::Event;
+use conductor_core::ids::NodeId;
+use conductor_core::node::{Sequence, SequenceId};
+use conductor_core::units::{Bytes, Nanos, Tokens};
+
+/// Why a flow is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Blocks of a request's prompt, to its prefill node.
+    Copy(u64),
+    /// A request's KV, to its decode node.
+    Stream(u64),
+    /// A sequence's KV, from a node's DRAM to its HBM.
+    Load(NodeId, SequenceId),
+}
+
+impl Engine<'_> {
+    fn kv_bytes(&self, node: NodeId, tokens: Tokens) -> Bytes {
+        self.config.cluster.profile_of(node).kv_bytes_per_token * tokens.0
+    }
+
+    fn set_purpose(&mut self, flow: crate::network::FlowId, purpose: Purpose) {
+        let place = flow.0 as usize;
+        if place >= self.purposes.len() {
+            self.purposes.resize(place + 1, purpose);
+        }
+        self.purposes[place] = purpose;
+    }
+
+    /// Begins to copy the blocks `first .. first + count` of a request's prompt. What the sender has given up in the
+    /// meantime is not copied; with nothing to copy the request does not wait.
+    pub(super) fn start_copy(
+        &mut self,
+        request: u64,
+        from: NodeId,
+        to: NodeId,
+        first: u32,
+        count: u32,
+    ) {
+        let place = (request - self.base) as usize;
+        let live = self.live[place]
+            .as_mut()
+            .expect("a copy is ordered for a live request");
+        let (input, range) = (live.request.input, first as usize..(first + count) as usize);
+        let mut pins = Vec::new();
+        match &mut self.nodes[from.index()] {
+            Node::Prefill(sender) => sender
+                .queue
+                .pin_copy(&live.request.blocks[range], &mut pins),
+            Node::Decode(_) => unreachable!("{from} is a prefill node: it has reported blocks"),
+        }
+        if pins.is_empty() {
+            return;
+        }
+        let block = self.config.cluster.block;
+        let end = (block * (u64::from(first) + pins.len() as u64))
+            .0
+            .min(input.0);
+        let tokens = Tokens(end - (block * u64::from(first)).0);
+        live.copy = Copy::Sending {
+            from,
+            first,
+            pins,
+            started: self.now,
+        };
+        let size = self.kv_bytes(from, tokens);
+        let flow = self
+            .network
+            .start(self.now, world::path_between(from, to), size, None);
+        self.set_purpose(flow, Purpose::Copy(request));
+        self.count_transfer(size);
+    }
+
+    /// Begins to stream a request's KV to its decode node, while it is computed in `duration`.
+    pub(super) fn start_stream(&mut self, request: u64, duration: Nanos) {
+        let live = self.live_mut(request);
+        let (from, to) = (live.prefill_node, live.decode_node);
+        let input = live.request.input;
+        let size = self.kv_bytes(from, input);
+        let layers = u128::from(self.config.cluster.profile_of(from).layers);
+        let early = u128::from(size.0) * (layers - 1) / layers;
+        let limit = early * 1_000_000_000 / u128::from(duration.0.max(1));
+        let path = world::path_between(from, to);
+        let flow = self.network.start(
+            self.now,
+            path,
+            size,
+            Some(limit.min(u128::from(u64::MAX)) as u64),
+        );
+        self.set_purpose(flow, Purpose::Stream(request));
+        self.live_mut(request).stream = Some(flow);
+    }
+
+    /// Begins to load a sequence into HBM.
+    pub(super) fn start_load(&mut self, node: NodeId, sequence: SequenceId, tokens: Tokens) {
+        let size = self.kv_bytes(node, tokens);
+        let flow = self
+            .network
+            .start(self.now, world::path_load(node), size, None);
+        self.set_purpose(flow, Purpose::Load(node, sequence));
+    }
+
+    /// The first flow has ended.
+    pub(super) fn flow_ended(&mut self) -> Result<(), SimError> {
+        let (_, flow) = self
+            .network
+            .next_end()
+            .expect("the network is due only if a flow ends");
+        self.network.end(self.now, flow);
+        match self.purposes[flow.0 as usize] {
+            Purpose::Copy(request) => self.copy_ended(request),
+            Purpose::Stream(request) => self.stream_ended(request),
+            Purpose::Load(node, sequence) => self.load_ended(node, sequence),
+        }
+    }
+
+    fn copy_ended(&mut self, request: u64) -> Result<(), SimError> {
+        let now = self.now;
+        let live = self.live_mut(request);
+        let Copy::Sending {
+            from,
+            first,
+            pins,
+            started,
+        } = std::mem::take(&mut live.copy)
+        else {
+            unreachable!("a copy that ends was sent")
+        };
+        let (count, delivered, node) = (pins.len() as u32, live.job.is_some(), live.prefill_node);
+        if !delivered {
+            live.copy = Copy::Early { first, count };
+        }
+        match &mut self.nodes[from.index()] {
+            Node::Prefill(sender) => sender.queue.unpin_copy(&pins),
+            Node::Decode(_) => unreachable!("{from} is a prefill node: it has sent blocks"),
+        }
+        self.result.transfers.time += now - started;
+        if delivered {
+            self.keep_copy(request, first, count)?;
+            self.start_prefill(node)?;
+        }
+        Ok(())
+    }
+
+    fn stream_ended(&mut self, request: u64) -> Result<(), SimError> {
+        let now = self.now;
+        let live = self.live_mut(request);
+        live.stream = None;
+        let (node, input) = (live.decode_node, live.request.input);
+        let (first_token, output) = (live.first_token, live.request.output);
+        self.result.transfers.time += now - first_token;
+        let size = self.kv_bytes(node, input);
+        self.count_transfer(size);
+        let ticket = ticket_of(request);
+        self.tell(&Event::TransferFinished { ticket })?;
+        self.release_prefill(request);
+        let remaining = output - Tokens(1);
+        self.offer(
+            node,
+            Sequence {
+                ticket,
+                context: input,
+                remaining,
+                last_token: first_token,
+            },
+        )
+    }
+
+    fn count_transfer(&mut self, size: Bytes) {
+        self.result.transfers.count += 1;
+        self.result.transfers.bytes += size;
+    }
+}

@@ -1,0 +1,305 @@
+//! The network: flows share links max-min fairly.
+//!
+//! A flow crosses one or more links (a sender's NICs, a receiver's NICs, a host-to-device bus) and may have a limit of
+//! its own (KV is streamed as fast as it is computed). Rates are the max-min fair ones: no flow can get more without
+//! taking from one that has less. When a flow comes, goes or changes its limit, only flows that are connected to it
+//! through links are looked at: the allocation of other components does not depend on it.
+//!
+//! Integers throughout: rates in bytes a second, what is left in 2^-10 bytes; a flow ends at the first nanosecond at
+//! which nothing is left.
+
+mod fair;
+
+use crate::heap::IndexedHeap;
+use conductor_core::units::{Bytes, Nanos};
+use fair::FairShare;
+
+/// A link's place in the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u32);
+
+/// A flow's place in the network, valid until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowId(pub u32);
+
+/// The most links that a flow crosses.
+pub const PATH_MAX: usize = 2;
+
+/// Links of a flow; unused places repeat the first.
+pub type Path = [LinkId; PATH_MAX];
+
+const FRACTION_BITS: u32 = 10;
+
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    path: Path,
+    /// Own limit, bytes a second.
+    limit: u64,
+    rate: u64,
+    /// In 2^-10 bytes, as of `settled`.
+    left: u64,
+    settled: Nanos,
+    active: bool,
+}
+
+/// Links and the flows on them.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Bytes a second, by link.
+    capacity: Vec<u64>,
+    /// Flows on each link.
+    flows_on: Vec<Vec<u32>>,
+    flows: Vec<Flow>,
+    free: Vec<u32>,
+    ends: IndexedHeap<Nanos>,
+    fair: FairShare,
+}
+
+/// A path over one link.
+#[must_use]
+pub const fn over(link: LinkId) -> Path {
+    [link; PATH_MAX]
+}
+
+impl Network {
+    /// A network of links with these capacities in bytes a second, each at least 1.
+    #[must_use]
+    pub fn new(capacity: Vec<u64>) -> Self {
+        assert!(
+            capacity.iter().all(|&capacity| capacity > 0),
+            "a link carries something"
+        );
+        let links = capacity.len();
+        Self {
+            capacity,
+            flows_on: vec![Vec::new(); links],
+            flows: Vec::new(),
+            free: Vec::new(),
+            ends: IndexedHeap::default(),
+            fair: FairShare::new(links),
+        }
+    }
+
+    /// When the next flow ends, and which.
+    #[must_use]
+    pub fn next_end(&self) -> Option<(Nanos, FlowId)> {
+        self.ends.peek().map(|(at, flow)| (at, FlowId(flow)))
+    }
+
+    /// A flow's present rate in bytes a second.
+    #[must_use]
+    pub fn rate(&self, flow: FlowId) -> u64 {
+        self.flows[flow.0 as usize].rate
+    }
+
+    /// Starts a flow of `size` over `path`, of at most `limit` bytes a second if there is one.
+    pub fn start(&mut self, now: Nanos, path: Path, size: Bytes, limit: Option<u64>) -> FlowId {
+        let flow = Flow {
+            path,
+            limit: limit.unwrap_or(u64::MAX).max(1),
+            rate: 0,
+            left: size.0 << FRACTION_BITS,
+            settled: now,
+            active: true,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.flows[slot as usize] = flow;
+                slot
+            }
+            None => {
+                self.flows.push(flow);
+                self.flows.len() as u32 - 1
+            }
+        };
+        for link in distinct(path) {
+            self.flows_on[link.0 as usize].push(slot);
+        }
+        self.share(now, path);
+        FlowId(slot)
+    }
+
+    /// Removes the flow's own limit.
+    pub fn lift_limit(&mut self, now: Nanos, flow: FlowId) {
+        let flow = &mut self.flows[flow.0 as usize];
+        flow.limit = u64::MAX;
+        let path = flow.path;
+        self.share(now, path);
+    }
+
+    /// Ends a flow, whether it is complete or not.
+    pub fn end(&mut self, now: Nanos, flow: FlowId) {
+        let slot = flow.0;
+        let path = self.flows[slot as usize].path;
+        assert!(self.flows[slot as usize].active, "a flow ends once");
+        self.flows[slot as usize].active = false;
+        for link in distinct(path) {
+            let flows = &mut self.flows_on[link.0 as usize];
+            let place = flows
+                .iter()
+                .position(|&other| other == slot)
+                .expect("an active flow is on its links");
+            flows.swap_remove(place);
+        }
+        self.ends.remove(slot);
+        self.free.push(slot);
+        self.share(now, path);
+    }
+
+    /// Shares the links that are connected to `path` anew.
+    fn share(&mut self, now: Nanos, path: Path) {
+        self.fair
+            .collect(path, &self.flows_on, |flow| self.flows[flow as usize].path);
+        self.fair.solve(&self.capacity, |flow| {
+            (
+                self.flows[flow as usize].path,
+                self.flows[flow as usize].limit,
+            )
+        });
+        for &(slot, rate) in self.fair.rates() {
+            let flow = &mut self.flows[slot as usize];
+            let fresh = flow.rate == 0;
+            if flow.rate == rate {
+                continue;
+            }
+            if !fresh {
+                let moved = moved(flow.rate, now - flow.settled);
+                flow.left = flow.left.saturating_sub(moved);
+            }
+            flow.settled = now;
+            flow.rate = rate;
+            self.ends.set(slot, now + time_for(flow.left, rate));
+        }
+    }
+}
+
+/// The different links of a path.
+fn distinct(path: Path) -> impl Iterator<Item = LinkId> {
+    let second = (path[1] != path[0]).then_some(path[1]);
+    core::iter::once(path[0]).chain(second)
+}
+
+/// What a rate moves in a time, in 2^-10 bytes, rounded down.
+fn moved(rate: u64, time: Nanos) -> u64 {
+    ((u128::from(rate) * u128::from(time.0) << FRACTION_BITS) / 1_000_000_000) as u64
+}
+
+/// The time in which `left` (2^-10 bytes) is moved, rounded up.
+fn time_for(left: u64, rate: u64) -> Nanos {
+    let nanos = (u128::from(left) * 1_000_000_000).div_ceil(u128::from(rate) << FRACTION_BITS);
+    Nanos(nanos as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GB: u64 = 1_000_000_000;
+
+    #[test]
+    fn two_flows_share_and_the_second_speeds_up() {
+        let mut network = Network::new(vec![10 * GB, 10 * GB, 10 * GB]);
+        let (a, b, c) = (LinkId(0), LinkId(1), LinkId(2));
+        let first = network.start(Nanos(0), [a, b], Bytes(10 * GB), None);
+        assert_eq!(network.next_end(), Some((Nanos::from_secs(1), first)));
+        let second = network.start(Nanos(0), [a, c], Bytes(20 * GB), None);
+        assert_eq!(
+            (network.rate(first), network.rate(second)),
+            (5 * GB, 5 * GB)
+        );
+        assert_eq!(network.next_end(), Some((Nanos::from_secs(2), first)));
+        network.end(Nanos::from_secs(2), first);
+        assert_eq!(network.next_end(), Some((Nanos::from_secs(3), second)));
+    }
+
+    #[test]
+    fn a_limited_flow_leaves_the_rest_to_others() {
+        let mut network = Network::new(vec![10 * GB]);
+        let limited = network.start(Nanos(0), over(LinkId(0)), Bytes(GB), Some(2 * GB));
+        let other = network.start(Nanos(0), over(LinkId(0)), Bytes(8 * GB), None);
+        assert_eq!(
+            (network.rate(limited), network.rate(other)),
+            (2 * GB, 8 * GB)
+        );
+        network.lift_limit(Nanos::from_millis(250), limited);
+        assert_eq!(
+            (network.rate(limited), network.rate(other)),
+            (5 * GB, 5 * GB)
+        );
+        assert_eq!(
+            network.next_end(),
+            Some((Nanos::from_millis(350), limited)),
+            "half a gigabyte at 5 a second"
+        );
+    }
+
+    /// Max-min fairness by its definition, slowly: raise all rates together, freeze who is stopped.
+    fn slow_rates(capacity: &[u64], flows: &[(Path, u64)]) -> Vec<f64> {
+        let mut rates = vec![0.0; flows.len()];
+        let mut frozen = vec![false; flows.len()];
+        while frozen.contains(&false) {
+            let mut step = f64::INFINITY;
+            for (i, &(_, limit)) in flows.iter().enumerate() {
+                if !frozen[i] {
+                    step = step.min(limit as f64 - rates[i]);
+                }
+            }
+            let room = |link: usize, rates: &[f64]| {
+                let used: f64 = flows
+                    .iter()
+                    .zip(rates)
+                    .filter(|(f, _)| distinct(f.0).any(|l| l.0 as usize == link))
+                    .map(|x| x.1)
+                    .sum();
+                capacity[link] as f64 - used
+            };
+            for link in 0..capacity.len() {
+                let on = |i: usize| distinct(flows[i].0).any(|l| l.0 as usize == link);
+                let rising = (0..flows.len()).filter(|&i| !frozen[i] && on(i)).count();
+                if rising > 0 {
+                    step = step.min(room(link, &rates) / rising as f64);
+                }
+            }
+            for (rate, frozen) in rates.iter_mut().zip(&frozen) {
+                if !frozen {
+                    *rate += step.max(0.0);
+                }
+            }
+            for i in 0..flows.len() {
+                let full = distinct(flows[i].0).any(|l| room(l.0 as usize, &rates) <= 1e-3);
+                if full || rates[i] >= flows[i].1 as f64 - 1e-3 {
+                    frozen[i] = true;
+                }
+            }
+        }
+        rates
+    }
+
+    proptest! {
+        #[test]
+        fn rates_equal_the_definition(
+            capacity in proptest::collection::vec(1_000_u64..1_000_000, 2..6),
+            flows in proptest::collection::vec((0_u32..6, 0_u32..6, proptest::option::of(500_u64..500_000)), 1..12),
+            gone in 0_usize..12,
+        ) {
+            let links = capacity.len() as u32;
+            let mut network = Network::new(capacity.clone());
+            let mut live = Vec::new();
+            for &(a, b, limit) in &flows {
+                let path = [LinkId(a % links), LinkId(b % links)];
+                let id = network.start(Nanos(0), path, Bytes(GB), limit);
+                live.push((id, path, limit.unwrap_or(u64::MAX >> 20)));
+            }
+            if gone < live.len() {
+                let (id, ..) = live.remove(gone);
+                network.end(Nanos(0), id);
+            }
+            let slow = slow_rates(&capacity, &live.iter().map(|&(_, path, limit)| (path, limit)).collect::<Vec<_>>());
+            for (&(id, ..), slow) in live.iter().zip(slow) {
+                let fast = network.rate(id) as f64;
+                prop_assert!((fast - slow).abs() <= 16.0, "{} against {}", fast, slow);
+            }
+        }
+    }
+}

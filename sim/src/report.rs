@@ -1,0 +1,223 @@
+//! The report of one run: the JSON of the command line, and the CSV files of `--out`.
+
+mod files;
+
+pub use files::{write_requests, write_timeline};
+
+use crate::engine::{RunConfig, RunResult};
+use crate::record::{Outcome, RequestRecord};
+use crate::stats::{Spread, Summary};
+use conductor_core::config::Role;
+use conductor_core::units::Nanos;
+use serde::Serialize;
+
+/// Version of the report's form.
+const SCHEMA: u32 = 1;
+
+/// What a run says of itself. Field names and meanings are fixed for scripts; seconds unless named otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Version of this form.
+    pub schema: u32,
+    /// Name of the trace or workload.
+    pub trace: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the policy.
+    pub policy: String,
+    /// Seed.
+    pub seed: u64,
+    /// How many times faster than its stamps the trace was replayed.
+    pub speed: f64,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Requests whose answer was completed.
+    pub completed: u64,
+    /// Requests that were turned away, those after prefill included.
+    pub rejected: u64,
+    /// Requests whose prefill was in vain.
+    pub rejected_after_prefill: u64,
+    /// Requests that neither completed nor were rejected.
+    pub unfinished: u64,
+    /// Time to first token, of requests that got one.
+    pub ttft_s: Summary,
+    /// Mean of the longest 10 % of a request's token gaps, of completed requests with a gap.
+    pub tbt_s: Summary,
+    /// Mean gap of a request, of completed requests with a gap.
+    pub tpot_s: Summary,
+    /// Arrival to last token, of completed requests.
+    pub e2e_s: Summary,
+    /// Share of all requests that completed within both limits.
+    pub effective_ratio: f64,
+    /// The limits.
+    pub slo: SloReport,
+    /// Requests within the limits, a second of simulated time.
+    pub goodput_rps: f64,
+    /// Answer tokens of requests within the limits, a second of simulated time.
+    pub goodput_tokens_per_s: f64,
+    /// Share of prompt tokens that were reused.
+    pub hit_ratio_tokens: f64,
+    /// Share of prompt blocks that were reused.
+    pub hit_ratio_blocks: f64,
+    /// Mean time of a prefill alone.
+    pub prefill_gpu_s_mean: f64,
+    /// Load of the prefill pool over the samples.
+    pub prefill_load: Spread,
+    /// Load of the decode pool over the samples.
+    pub decode_load: Spread,
+    /// KV that crossed the network between nodes.
+    pub transfer: TransferReport,
+    /// Copies of hot blocks.
+    pub replications: u64,
+    /// Simulated time at the end.
+    pub simulated_s: f64,
+    /// Time that the run took, as the caller measured it.
+    pub wall_s: f64,
+    /// Processor time that the run took, as the caller measured it.
+    pub cpu_s: f64,
+    /// Largest memory of the process so far, as the caller measured it.
+    pub peak_rss_mb: f64,
+    /// Events of the simulation.
+    pub events: u64,
+    /// Requests that were dispatched or turned away.
+    pub decisions: u64,
+    /// Prefill nodes.
+    pub nodes_prefill: usize,
+    /// Decode nodes.
+    pub nodes_decode: usize,
+    /// Coupled nodes.
+    pub nodes_coupled: usize,
+    /// Prompt tokens of all requests.
+    pub input_tokens: u64,
+    /// Answer tokens of completed requests.
+    pub output_tokens: u64,
+    /// Digest of the journal: equal inputs give equal digests on every machine.
+    pub digest: String,
+}
+
+/// The limits that a report judges by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SloReport {
+    /// Time to first token.
+    pub ttft_s: f64,
+    /// Time between tokens.
+    pub tbt_s: f64,
+}
+
+/// KV between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TransferReport {
+    /// Gigabytes (10^9) in all.
+    pub gb: f64,
+    /// Mean time that a transfer took once all of its data was there to be sent.
+    pub mean_s: f64,
+}
+
+/// What only the caller knows of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunLabels {
+    /// Name of the trace or workload.
+    pub trace: String,
+    /// See [`RunReport::speed`].
+    pub speed: f64,
+    /// See [`RunReport::wall_s`].
+    pub wall_s: f64,
+    /// See [`RunReport::cpu_s`].
+    pub cpu_s: f64,
+    /// See [`RunReport::peak_rss_mb`].
+    pub peak_rss_mb: f64,
+}
+
+impl RunReport {
+    /// The report of a finished run.
+    #[must_use]
+    pub fn new(config: &RunConfig, result: &RunResult, labels: RunLabels) -> Self {
+        let records = &result.records;
+        let count = |outcome: fn(&Outcome) -> bool| {
+            records.iter().filter(|r| outcome(&r.outcome)).count() as u64
+        };
+        let rejected_after_prefill = count(|outcome| *outcome == Outcome::RejectedAfterPrefill);
+        let slo = config.policy.slo;
+        let effective = || {
+            records
+                .iter()
+                .filter(|record| record.is_effective(slo.ttft, slo.tbt))
+        };
+        let simulated_s = result.simulated.as_secs_f64();
+        let started = || records.iter().filter(|record| !record.prefill.is_zero());
+        let completed = || {
+            records
+                .iter()
+                .filter(|record| record.outcome == Outcome::Completed)
+        };
+        let pools = &result.timeline.pools;
+        Self {
+            schema: SCHEMA,
+            trace: labels.trace,
+            cluster: config.cluster.name.clone(),
+            policy: config.policy.name.clone(),
+            seed: config.seed,
+            speed: labels.speed,
+            requests: records.len() as u64,
+            completed: completed().count() as u64,
+            rejected: rejected_after_prefill
+                + count(|outcome| matches!(outcome, Outcome::Rejected(_))),
+            rejected_after_prefill,
+            unfinished: 0,
+            ttft_s: summary(records, |record| record.ttft),
+            tbt_s: Summary::of(completed().filter_map(|record| record.tbt).collect()),
+            tpot_s: Summary::of(completed().filter_map(RequestRecord::tpot).collect()),
+            e2e_s: Summary::of(completed().filter_map(RequestRecord::e2e).collect()),
+            effective_ratio: ratio(effective().count() as f64, records.len() as f64),
+            slo: SloReport {
+                ttft_s: slo.ttft.as_secs_f64(),
+                tbt_s: slo.tbt.as_secs_f64(),
+            },
+            goodput_rps: ratio(effective().count() as f64, simulated_s),
+            goodput_tokens_per_s: ratio(
+                effective().map(|record| record.output.0).sum::<u64>() as f64,
+                simulated_s,
+            ),
+            hit_ratio_tokens: ratio(
+                started().map(|record| record.hit.0).sum::<u64>() as f64,
+                started().map(|record| record.input.0).sum::<u64>() as f64,
+            ),
+            hit_ratio_blocks: ratio(
+                started().map(|record| f64::from(record.hit_blocks)).sum(),
+                started().map(|record| f64::from(record.blocks)).sum(),
+            ),
+            prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
+            prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load)),
+            decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load)),
+            transfer: TransferReport {
+                gb: result.transfers.bytes.0 as f64 / 1e9,
+                mean_s: ratio(
+                    result.transfers.time.as_secs_f64(),
+                    result.transfers.count as f64,
+                ),
+            },
+            replications: result.counters.replications,
+            simulated_s,
+            wall_s: labels.wall_s,
+            cpu_s: labels.cpu_s,
+            peak_rss_mb: labels.peak_rss_mb,
+            events: result.events,
+            decisions: result.counters.dispatched + result.counters.rejected,
+            nodes_prefill: config.cluster.count(Role::Prefill),
+            nodes_decode: config.cluster.count(Role::Decode),
+            nodes_coupled: config.cluster.count(Role::Coupled),
+            input_tokens: records.iter().map(|record| record.input.0).sum(),
+            output_tokens: completed().map(|record| record.output.0).sum(),
+            digest: result.digest.clone(),
+        }
+    }
+}
+
+fn summary(records: &[RequestRecord], value: impl Fn(&RequestRecord) -> Option<Nanos>) -> Summary {
+    Summary::of(records.iter().filter_map(value).collect())
+}
+
+/// A share or rate; 0 of nothing is 0.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}

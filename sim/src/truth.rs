@@ -1,0 +1,72 @@
+//! The truth of a simulated cluster: how long work really takes.
+//!
+//! Costs come from the nodes' profiles, times a uniform random factor around one whose width is a parameter. Draws
+//! are numbered by what they are for (a request's prefill, a node's batch), so that two runs that differ in policy see
+//! the same noise for the same request, and running many steps at once sees the same noise as one by one.
+//!
+//! The Conductor never sees this object: it estimates with its own.
+
+use conductor_core::config::ClusterConfig;
+use conductor_core::cost::{Costs, Factor};
+use conductor_core::ids::{NodeId, Ticket};
+use conductor_core::rng::Stream;
+use conductor_core::steps::StepRun;
+use conductor_core::units::{Nanos, Tokens};
+
+/// True costs of all nodes.
+pub struct Truth {
+    costs: Costs,
+    prefill: Noise,
+    decode: Noise,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Noise {
+    stream: Stream,
+    half_width: f64,
+}
+
+impl Noise {
+    fn factor(&self, counter: u64) -> Factor {
+        if self.half_width == 0.0 {
+            return Factor::ONE;
+        }
+        // 53 bits fit a double exactly: the factor is the same on every machine.
+        let unit = (self.stream.draw(counter) >> 11) as f64 / (1_u64 << 53) as f64;
+        Factor::from_f64(1.0 + self.half_width * (2.0 * unit - 1.0))
+            .expect("the half width is below 1")
+    }
+}
+
+impl Truth {
+    /// The truth of `cluster`, with noise from `seed`.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig, seed: u64) -> Self {
+        let noise = |name, half_width| Noise {
+            stream: Stream::new(seed, name),
+            half_width,
+        };
+        let truth = &cluster.text().truth;
+        Self {
+            costs: cluster.truth(),
+            prefill: noise("truth-prefill", truth.prefill_noise),
+            decode: noise("truth-decode", truth.decode_noise),
+        }
+    }
+
+    /// Time to compute the prompt's tokens from `cached` up to `end`.
+    #[must_use]
+    pub fn prefill(&self, node: NodeId, ticket: Ticket, end: Tokens, cached: Tokens) -> Nanos {
+        let factor = self
+            .prefill
+            .factor(ticket.request.0 ^ u64::from(ticket.attempt) << 48);
+        Nanos(factor.of(self.costs.of(node).prefill(end, cached).0))
+    }
+
+    /// The steps of a batch; `composition` counts how often the node's batch has changed.
+    #[must_use]
+    pub fn decode(&self, node: NodeId, composition: u64, batch: u32, context: Tokens) -> StepRun {
+        let factor = self.decode.factor(composition << 16 | u64::from(node.0));
+        factor.of_run(self.costs.of(node).decode(batch, context))
+    }
+}

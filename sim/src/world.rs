@@ -1,0 +1,107 @@
+//! The simulated cluster: node machines and the links between them.
+
+use crate::network::{LinkId, Network, Path, over};
+use conductor_core::config::{ClusterConfig, EvictionConfig, Role};
+use conductor_core::ids::NodeId;
+use conductor_core::node::{DecodeBatch, JobId, PrefillQueue};
+use conductor_core::steps::StepRun;
+use conductor_core::units::Nanos;
+
+/// Links of a node: what it sends, what it receives, and its bus from DRAM to HBM.
+const LINKS_PER_NODE: u32 = 3;
+
+/// A node by role.
+pub(crate) enum Node {
+    Prefill(PrefillNode),
+    Decode(DecodeNode),
+}
+
+/// A prefill node and what it is computing.
+pub(crate) struct PrefillNode {
+    pub(crate) queue: PrefillQueue,
+    /// What is computed now.
+    pub(crate) running: Option<Chunks>,
+}
+
+/// A prefill that is under way; in step-by-step mode, up to which chunk.
+pub(crate) struct Chunks {
+    pub(crate) job: JobId,
+    pub(crate) request: u64,
+    /// Ends of the chunks that are not finished, last first.
+    pub(crate) ends: Vec<Nanos>,
+}
+
+/// A decode node and the run that it is in.
+pub(crate) struct DecodeNode {
+    pub(crate) batch: DecodeBatch,
+    pub(crate) running: Option<Steps>,
+}
+
+/// A run of decode steps that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    pub(crate) started: Nanos,
+    pub(crate) run: StepRun,
+    /// After how many steps the run ends.
+    pub(crate) steps: u64,
+}
+
+impl Steps {
+    /// How many steps are complete at `now`; a step that ends at `now` is.
+    pub(crate) fn complete(&self, now: Nanos) -> u64 {
+        self.run.steps_to_reach(now - self.started + Nanos(1)) - 1
+    }
+
+    pub(crate) fn ends_at(&self) -> Nanos {
+        self.started + self.run.total(self.steps)
+    }
+}
+
+/// The machines of all nodes.
+pub(crate) fn nodes(cluster: &ClusterConfig, eviction: EvictionConfig) -> Vec<Node> {
+    let machine = |(i, spec): (usize, &conductor_core::config::NodeSpec)| match spec.role {
+        Role::Prefill => {
+            let chunk = cluster.profile_of(NodeId(i as u16)).prefill_chunk;
+            let queue = PrefillQueue::new(cluster.block, spec.cache_blocks, chunk, eviction);
+            Node::Prefill(PrefillNode {
+                queue,
+                running: None,
+            })
+        }
+        Role::Decode => {
+            let batch = DecodeBatch::new(cluster.block, spec.hbm_blocks);
+            Node::Decode(DecodeNode {
+                batch,
+                running: None,
+            })
+        }
+        Role::Coupled => unreachable!("the cluster's parser refuses coupled nodes"),
+    };
+    cluster.nodes.iter().enumerate().map(machine).collect()
+}
+
+/// The network of a cluster: for each node its three links.
+pub(crate) fn network(cluster: &ClusterConfig) -> Network {
+    let links = (0..cluster.nodes.len()).flat_map(|i| {
+        let profile = cluster.profile_of(NodeId(i as u16));
+        [
+            profile.nic_bytes_per_s,
+            profile.nic_bytes_per_s,
+            profile.load_bytes_per_s,
+        ]
+    });
+    Network::new(links.collect())
+}
+
+/// From one node's memory to another's.
+pub(crate) fn path_between(from: NodeId, to: NodeId) -> Path {
+    [
+        LinkId(u32::from(from.0) * LINKS_PER_NODE),
+        LinkId(u32::from(to.0) * LINKS_PER_NODE + 1),
+    ]
+}
+
+/// From a node's DRAM to its HBM.
+pub(crate) fn path_load(node: NodeId) -> Path {
+    over(LinkId(u32::from(node.0) * LINKS_PER_NODE + 2))
+}
