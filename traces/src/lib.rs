@@ -1,1 +1,11 @@
-//! (skeleton)
+//! Workloads for Conductor: trace formats, statistics, cache studies and generators.
+//!
+//! A workload is an iterator of [`WorkloadRequest`](conductor_core::workload::WorkloadRequest), read from a file
+//! ([`formats`]). [`stats`] says what is in one, [`cache`] what a cache could make of it.
+//!
+//! Not here: replaying (`conductor-sim`) and drawing (`conductor-plots`).
+
+pub mod cache;
+pub mod formats;
+mod intern;
+pub mod stats;
