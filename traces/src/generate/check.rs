@@ -135,6 +135,17 @@ fn turns(turns: &Turns) -> Result<(), WorkloadError> {
     {
         turn(&format!("turns.{name}"), turns.of(kind), kind)?;
     }
+    let ascending = turns.paces.is_sorted_by(|a, b| a.below < b.below);
+    ensure(ascending, "turns.paces", "ascending `below`", || {
+        "another order".to_owned()
+    })?;
+    for (place, pace) in turns.paces.iter().enumerate() {
+        let key = format!("turns.paces[{place}].factor");
+        let within = pace.factor > 0.0 && pace.factor <= 1000.0;
+        ensure(within, &key, "a factor above 0, at most 1000", || {
+            pace.factor.to_string()
+        })?;
+    }
     table("turns.kept.share", &turns.kept.share, 0.0, 1.0)?;
     table("turns.kept.growth", &turns.kept.growth, -LONGEST, LONGEST)
 }

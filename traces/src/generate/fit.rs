@@ -8,7 +8,7 @@
 
 use super::lineage::{Lineage, Link, Node, brings};
 use super::spec::{
-    Arrivals, Kept, Kind, Likeness, Next, Process, Start, StartClass, Template, Turn, Turns,
+    Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
     Workload,
 };
 use super::table::{Table, round};
@@ -19,8 +19,13 @@ use thiserror::Error;
 /// Points of the table of first prompts, and of all others.
 const START_POINTS: usize = 81;
 const POINTS: usize = 41;
-/// Classes of first prompts, of equal size.
-const CLASSES: usize = 8;
+/// Where classes of first prompts part, as shares of all first prompts; finer where prompts are long, as these
+/// hold most blocks.
+const CLASSES: [f64; 10] = [
+    0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.9375, 0.97, 0.985,
+];
+/// Classes of prompts for the pauses behind them, each with the same number of blocks.
+const PACES: usize = 6;
 /// Behind so many turns the probability of a further one is taken as constant.
 const TURNS: usize = 6;
 /// The weight, in observations, of a kind's mean probability in the estimate for one number of turns.
@@ -208,7 +213,7 @@ impl Fit {
             .min()
             .unwrap_or(0);
         let mut bounds = vec![(u64::from(template) + 1) * self.block_tokens];
-        bounds.extend((1..CLASSES).map(|class| sorted[class * sorted.len() / CLASSES] as u64));
+        bounds.extend(CLASSES.map(|share| sorted[(share * sorted.len() as f64) as usize] as u64));
         bounds.push(u64::MAX >> 1);
         bounds.sort_unstable();
         bounds.dedup();
@@ -259,12 +264,13 @@ impl Fit {
             rewrite: self.turn(Kind::Rewrite),
             retry: self.turn(Kind::Retry),
             kept: self.kept(),
+            paces: self.paces(),
         })
     }
 
     fn turn(&self, kind: Kind) -> Turn {
         let links = || self.links().filter(move |(_, link, _)| link.kind == kind);
-        let gaps = links().map(|(node, _, before)| (node.arrival - before.arrival).as_secs_f64());
+        let gaps = links().map(|(node, _, before)| self.weighted_gap(node, before));
         let tokens = links().map(|(node, link, before)| self.tokens(node, link, before));
         let outputs = links().map(|(node, ..)| node.output as f64);
         let of_kind = |node: &&Node| node.link.is_some_and(|link| link.kind == kind);
@@ -276,12 +282,71 @@ impl Fit {
             share(self.settled().filter(of_kind).filter(number), PRIOR, all)
         });
         Turn {
-            gap_s: table(gaps.collect(), POINTS, 0.1, 0.0),
+            gap_s: Table::fit_weighted(gaps.collect(), POINTS, 0.1)
+                .unwrap_or_else(|| constant(0.0)),
             tokens: table(tokens.collect(), POINTS, 1.0, 1.0),
             output: table(outputs.collect(), POINTS, 1.0, 1.0),
             continues: continues.collect(),
             next: self.next(|before| before.link.is_some_and(|link| link.kind == kind)),
         }
+    }
+
+    /// The pause before `node`, weighted against the window: of a long pause, fewer lie wholly within the trace.
+    fn weighted_gap(&self, node: &Node, before: &Node) -> (f64, f64) {
+        let gap = (node.arrival - before.arrival).as_secs_f64();
+        let visible = 1.0 - gap / (self.last - self.first).as_secs_f64();
+        (gap, 1.0 / visible.max(0.1))
+    }
+
+    /// Pauses by length of the prompt before, in relation to those of their kind (geometric means).
+    fn paces(&self) -> Vec<Pace> {
+        let gaps: Vec<(u64, Kind, f64, f64)> = self
+            .links()
+            .map(|(node, link, before)| {
+                let (gap, weight) = self.weighted_gap(node, before);
+                (before.input, link.kind, libm::log(gap.max(1.0)), weight)
+            })
+            .collect();
+        let mean = |pick: &dyn Fn(&(u64, Kind, f64, f64)) -> Option<f64>| {
+            let (mut sum, mut all) = (0.0, 0.0);
+            for gap in &gaps {
+                if let Some(value) = pick(gap) {
+                    sum += value * gap.3;
+                    all += gap.3;
+                }
+            }
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let usual = Kind::ALL.map(|kind| mean(&|gap| (gap.1 == kind).then_some(gap.2)));
+        let mut inputs: Vec<u64> = gaps.iter().map(|gap| gap.0).collect();
+        inputs.sort_unstable();
+        let total: u64 = inputs.iter().sum();
+        let mut seen = 0;
+        let mut bounds = Vec::new();
+        for input in inputs {
+            if seen * PACES as u64 >= total * (bounds.len() as u64 + 1) {
+                bounds.push(input);
+            }
+            seen += input;
+        }
+        bounds.truncate(PACES - 1);
+        bounds.push(u64::MAX >> 1);
+        bounds.dedup();
+        let mut low = 0;
+        let paces = bounds.into_iter().map(|below| {
+            let within = low..below;
+            low = below;
+            let excess = mean(&|gap| {
+                within
+                    .contains(&gap.0)
+                    .then(|| gap.2 - usual[gap.1 as usize])
+            });
+            Pace {
+                below,
+                factor: round(libm::exp(excess), 1e-3),
+            }
+        });
+        paces.collect()
     }
 
     /// What a turn brings, as its kind counts it.
@@ -344,9 +409,11 @@ impl Fit {
 }
 
 fn table(sample: Vec<f64>, points: usize, step: f64, otherwise: f64) -> Table {
-    Table::fit(sample, points, step)
-        .or_else(|| Table::new(vec![otherwise]))
-        .expect("the fallback is one finite number")
+    Table::fit(sample, points, step).unwrap_or_else(|| constant(otherwise))
+}
+
+fn constant(value: f64) -> Table {
+    Table::new(vec![value]).expect("one finite number is a table")
 }
 
 /// The share of rows that are continued, with `prior` observations of share `mean` added.

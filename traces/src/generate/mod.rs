@@ -13,13 +13,14 @@ mod lineage;
 mod run;
 mod session;
 mod spec;
+mod strata;
 mod stream;
 mod table;
 
 pub use fit::{FitError, fit};
 pub use run::{GenerateOptions, Generator};
 pub use spec::{
-    Arrivals, Kept, Kind, Likeness, Next, Process, Start, StartClass, Template, Turn, Turns,
+    Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
     Workload, WorkloadError, builtin_names,
 };
 pub use table::Table;

@@ -5,6 +5,7 @@
 
 use super::session::{FRESH, Session};
 use super::spec::{Kind, Process, Workload};
+use super::strata::Strata;
 use super::stream::Stream;
 use conductor_core::ids::BlockHash;
 use conductor_core::units::{Nanos, Tokens};
@@ -31,6 +32,7 @@ pub struct Generator {
     workload: Workload,
     seed: u64,
     arrivals: Stream,
+    strata: Strata,
     /// Mean distance of session starts, in seconds.
     distance_s: f64,
     /// Session starts so far; also the number of the next session.
@@ -69,6 +71,7 @@ impl Workload {
         let mut generator = Generator {
             seed,
             arrivals: Stream::new(seed, "arrivals", 0),
+            strata: Strata::new(seed),
             distance_s: self.turns_per_session() / rate,
             started: 0,
             next_start_s: 0.0,
@@ -164,8 +167,11 @@ impl Generator {
         let number = self.started;
         self.started += 1;
         self.next_start_s += self.draw_distance();
-        self.live
-            .insert(number, Session::start(&self.workload, self.seed, number));
+        let point = self.strata.point(number);
+        self.live.insert(
+            number,
+            Session::start(&self.workload, self.seed, number, point),
+        );
         Some((start, number))
     }
 

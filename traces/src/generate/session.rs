@@ -4,6 +4,7 @@
 //! gets its number when the request is handed out.
 
 use super::spec::{Kind, Turns, Workload};
+use super::strata::Point;
 use super::stream::{Ranks, Stream};
 use conductor_core::units::Nanos;
 
@@ -14,6 +15,10 @@ pub(super) const FRESH: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Session {
     structure: Stream,
+    /// The session goes on while this is below [`Self::survival`]: one number decides how many turns it has.
+    persistence: f64,
+    /// Probability of having got this far.
+    survival: f64,
     inputs: Ranks,
     outputs: Ranks,
     gaps: Ranks,
@@ -34,17 +39,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// The first turn of session number `number`.
-    pub(super) fn start(workload: &Workload, seed: u64, number: u64) -> Self {
+    /// The first turn of session number `number`, which stands at `point` in the mix.
+    pub(super) fn start(workload: &Workload, seed: u64, number: u64, point: Point) -> Self {
         let mut structure = Stream::new(seed, "structure", number);
         let template = (!workload.templates.is_empty())
             .then(|| structure.choose(workload.templates.iter().map(|template| template.weight)));
         let template_blocks = template.map_or(0, |place| workload.templates[place].blocks);
-        let mut inputs = Stream::new(seed, "inputs", number);
         let mut session = Self {
             structure,
-            input: whole(workload.start.input.at(inputs.uniform())),
-            inputs: Ranks::new(inputs),
+            input: whole(workload.start.input.at(point.length)),
+            persistence: point.persistence,
+            survival: 1.0,
+            inputs: Ranks::new(Stream::new(seed, "inputs", number)),
             outputs: Ranks::new(Stream::new(seed, "outputs", number)),
             gaps: Ranks::new(Stream::new(seed, "gaps", number)),
             kind: None,
@@ -77,7 +83,9 @@ impl Session {
                 turns.of(kind).next,
             ),
         };
-        let goes_on = self.structure.uniform() < continues;
+        self.survival *= continues;
+        let goes_on = self.persistence < self.survival;
+        let pace = turns.pace(self.input);
         let kind = Kind::ALL[self.structure.choose(next.weights().into_iter())];
         if !goes_on || !self.extend(kind, turns, workload.block_tokens) {
             return None;
@@ -85,7 +93,7 @@ impl Session {
         self.turn += 1;
         self.draw_output(workload);
         let gap = turns.of(kind).gap_s.at(self.gaps.next(turns.likeness.gap));
-        Some(Nanos::from_secs_f64(gap).unwrap_or(Nanos::ZERO))
+        Some(Nanos::from_secs_f64(gap * pace).unwrap_or(Nanos::ZERO))
     }
 
     /// Makes the prompt of the next turn; false where it would become too long.

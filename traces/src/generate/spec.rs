@@ -183,6 +183,20 @@ pub struct Turns {
     pub retry: Turn,
     /// What a rewrite keeps.
     pub kept: Kept,
+    /// How pauses depend on the length of the prompt before, in ascending order; the last reaches all lengths.
+    /// Empty where they do not.
+    #[serde(default)]
+    pub paces: Vec<Pace>,
+}
+
+/// Pauses behind prompts of some lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pace {
+    /// Prompts shorter than this many tokens.
+    pub below: u64,
+    /// Pauses are so many times those of their kind.
+    pub factor: f64,
 }
 
 /// How alike neighbouring turns of one session are: correlation of normal scores, from 0 to below 1.
@@ -256,6 +270,17 @@ impl Turns {
             Kind::Rewrite => &self.rewrite,
             Kind::Retry => &self.retry,
         }
+    }
+}
+
+impl Turns {
+    /// How much longer pauses are behind a prompt of `input` tokens than their kind says.
+    pub(super) fn pace(&self, input: u64) -> f64 {
+        self.paces
+            .iter()
+            .find(|pace| input < pace.below)
+            .or(self.paces.last())
+            .map_or(1.0, |pace| pace.factor)
     }
 }
 

@@ -31,6 +31,11 @@ impl Stream {
         (self.0.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// A whole number below `bound`, which must not be 0. (Its bias, below `bound` / 2^53, does not matter here.)
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        ((self.uniform() * bound as f64) as u64).min(bound - 1)
+    }
+
     /// Exponential with mean 1.
     pub(super) fn exponential(&mut self) -> f64 {
         -libm::log(1.0 - self.uniform())

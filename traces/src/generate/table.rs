@@ -26,20 +26,47 @@ impl Table {
     ///
     /// The last point is not the maximum but keeps the mean of the uppermost stretch, so that a single extreme
     /// value does not lift the whole tail.
-    pub(super) fn fit(mut sample: Vec<f64>, points: usize, step: f64) -> Option<Self> {
-        sample.sort_by(f64::total_cmp);
-        let last = sample.len().checked_sub(1)?;
-        if points < 2 || last == 0 {
-            return Some(Self(vec![round(sample[last / 2], step)]));
+    pub(super) fn fit(sample: Vec<f64>, points: usize, step: f64) -> Option<Self> {
+        Self::fit_weighted(
+            sample.into_iter().map(|value| (value, 1.0)).collect(),
+            points,
+            step,
+        )
+    }
+
+    /// The same for values that count with a positive weight each.
+    pub(super) fn fit_weighted(
+        mut sample: Vec<(f64, f64)>,
+        points: usize,
+        step: f64,
+    ) -> Option<Self> {
+        sample.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (last, _) = *sample.last()?;
+        if points < 2 || sample.len() < 2 {
+            return Some(Self(vec![round(sample[0].0, step)]));
         }
-        let at = |share: f64| interpolate(&sample, share);
+        // Each value stands at the middle of its weight.
+        let mut total = 0.0;
+        let mut places: Vec<(f64, f64)> = Vec::with_capacity(sample.len());
+        for (value, weight) in &sample {
+            places.push((total + weight / 2.0, *value));
+            total += weight;
+        }
+        let steps = (points - 1) as f64;
         let mut quantiles: Vec<f64> = (0..points)
-            .map(|i| at(i as f64 / (points - 1) as f64))
+            .map(|i| value_at(&places, total * i as f64 / steps))
             .collect();
-        let tail = &sample[last - last / (points - 1)..];
-        let mean = tail.iter().sum::<f64>() / tail.len() as f64;
+        let tail = sample
+            .iter()
+            .zip(&places)
+            .filter(|(_, place)| place.0 >= total * (1.0 - 1.0 / steps));
+        let (sum, weight) = tail.fold((0.0, 0.0), |(sum, all), ((value, weight), _)| {
+            (sum + value * weight, all + weight)
+        });
         let below = quantiles[points - 2];
-        quantiles[points - 1] = (2.0 * mean - below).clamp(below, sample[last]);
+        if weight > 0.0 {
+            quantiles[points - 1] = (2.0 * sum / weight - below).clamp(below, last);
+        }
         for value in &mut quantiles {
             *value = round(*value, step);
         }
@@ -74,6 +101,16 @@ fn interpolate(sorted: &[f64], share: f64) -> f64 {
     let below = (place as usize).min(last);
     let above = (below + 1).min(last);
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
+}
+
+/// The value at a place of the accumulated weight, by straight lines between ascending places.
+fn value_at(places: &[(f64, f64)], at: f64) -> f64 {
+    let above = places.partition_point(|(place, _)| *place < at);
+    match (places[..above].last(), places.get(above)) {
+        (Some(low), Some(high)) => low.1 + (high.1 - low.1) * (at - low.0) / (high.0 - low.0),
+        (Some(end), None) | (None, Some(end)) => end.1,
+        (None, None) => 0.0,
+    }
 }
 
 /// `value` as a multiple of `step`, halves away from zero; `1 / step` is a whole number.
