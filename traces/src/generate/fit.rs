@@ -4,14 +4,17 @@
 //! first quarter, where few "starts" continue a session that began unseen; and whether a turn is continued is
 //! counted on turns that have the last third still before them. Everything else uses all rows.
 //!
-//! Not here: any tuning towards a result. What the model leaves out stays out, and the tests say how far it is.
+//! Not here: tuning towards a result, but for one number (`calibrate`). What the model leaves out stays out, and
+//! the tests say how far it is.
 
+use super::calibrate::calibrate;
 use super::lineage::{Lineage, Link, Node, brings};
 use super::spec::{
     Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
     Workload,
 };
 use super::table::{Table, round};
+use crate::stats::Stats;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use thiserror::Error;
@@ -81,7 +84,7 @@ pub fn fit(
     // A grid of width g holds one g more than lies between its first and its last point.
     let duration_s = (last - first).as_secs_f64() + grid_s;
     let turns = fit.turns();
-    Ok(Workload {
+    let mut workload = Workload {
         name: name.to_owned(),
         description: format!(
             "fitted to {} requests in {} s",
@@ -104,7 +107,14 @@ pub fn fit(
         templates: fit.templates(),
         start: fit.start(turns.is_some()),
         turns,
-    })
+    };
+    if workload.turns.is_some() {
+        calibrate(
+            &mut workload,
+            Stats::of(&rows, block_tokens).hit_ratio_blocks_ideal,
+        );
+    }
+    Ok(workload)
 }
 
 /// The grid on which stamps lie, in seconds; 0 where there is none.

@@ -7,6 +7,7 @@
 //! What a generated trace must have in common with the real one, and does (the tests hold it to numbers): the
 //! distributions of lengths, the hit ratio over cache capacity, the popularity of blocks, the stamps' grid.
 
+mod calibrate;
 mod check;
 mod fit;
 mod lineage;
