@@ -26,6 +26,19 @@ fn main() {
         v.push(st.duration_s / 3537.0);
         let d = demands(rows, Tokens(512));
         v.push(d.iter().map(|d| d.uncached().0 as f64).sum::<f64>() / d.len() as f64 / 1e4);
+        v.push(
+            d.iter()
+                .map(|d| {
+                    let (n, p) = (d.input.0 as f64 / 1e3, d.cached.0 as f64 / 1e3);
+                    0.0183
+                        + 0.11362 * (n - p)
+                        + 0.0007162 * (n * n - p * p)
+                        + if p > 0.0 { 0.0479 } else { 0.0 }
+                        + 0.00256 * p
+                })
+                .sum::<f64>()
+                / d.len() as f64,
+        );
         v.push(ks_distance(
             real.iter().map(|r| r.input.0),
             rows.iter().map(|r| r.input.0),
@@ -38,7 +51,7 @@ fn main() {
     };
     let names = [
         "inf", "100k", "50k", "30k", "10k", "1k", "a1", "a2", "a3", "a5", "a10", "a20", "in",
-        "out", "dur", "unc", "ksin", "ksout",
+        "out", "dur", "unc", "pref", "ksin", "ksout",
     ];
     let r = curve(&real);
     let n: u64 = std::env::args().nth(1).unwrap().parse().unwrap();

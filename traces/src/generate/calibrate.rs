@@ -15,7 +15,7 @@ const FIRST_SEED: u64 = 0x00c0_ffee;
 /// Rows that one round generates at most, over all seeds.
 const ROWS: u64 = 200_000;
 const SEEDS: u64 = 16;
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
 
 /// Sets the factor so that the mean ideal hit ratio becomes `target`.
 pub(super) fn calibrate(workload: &mut Workload, target: f64) {

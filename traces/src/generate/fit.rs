@@ -1,7 +1,7 @@
 //! From a trace to the workload that makes traces like it.
 //!
 //! The window of a trace hides what came before and what comes after. So first prompts are taken from behind the
-//! first quarter, where few "starts" continue a session that began unseen; and whether a turn is continued is
+//! first twelfth, where few "starts" continue a session that began unseen; and whether a turn is continued is
 //! counted on turns that have the last third still before them. Everything else uses all rows.
 //!
 //! Not here: tuning towards a result, but for one number (`calibrate`). What the model leaves out stays out, and
@@ -162,7 +162,7 @@ impl Fit {
     fn starts(&self) -> impl Iterator<Item = &Node> {
         self.nodes()
             .iter()
-            .filter(|node| node.link.is_none() && self.place(node) >= 0.25)
+            .filter(|node| node.link.is_none() && self.place(node) >= 1.0 / 12.0)
     }
 
     /// Rows whose continuation, if any, is likely to be in the trace, and whose number of turns is right.
