@@ -1,0 +1,219 @@
+//! Ranges of a workload's values: what serde cannot know.
+//!
+//! Why a file of its own: a generator may then rely on every table and probability without asking again.
+
+use super::spec::{Kind, Next, Start, Turn, Turns, Workload, WorkloadError};
+use super::table::Table;
+use crate::formats::MAX_TOKENS;
+
+const LONGEST: f64 = MAX_TOKENS as f64;
+
+pub(super) fn check(workload: &Workload) -> Result<(), WorkloadError> {
+    let within = |key: &str, value: f64, low: f64, high: f64, expected| {
+        ensure(value >= low && value <= high, key, expected, || {
+            value.to_string()
+        })
+    };
+    within(
+        "rate",
+        workload.rate,
+        1e-9,
+        1e9,
+        "requests per second from 1e-9 to 1e9",
+    )?;
+    ensure(
+        (1..=1 << 20).contains(&workload.block_tokens),
+        "block_tokens",
+        "1 to 1048576 tokens",
+        || workload.block_tokens.to_string(),
+    )?;
+    if let Some(output) = workload.output_tokens {
+        ensure(
+            (1..=MAX_TOKENS).contains(&output),
+            "output_tokens",
+            "1 to 16777216 tokens",
+            || output.to_string(),
+        )?;
+    }
+    within(
+        "arrivals.grid_s",
+        workload.arrivals.grid_s,
+        0.0,
+        1e6,
+        "seconds from 0 to 1e6",
+    )?;
+    within(
+        "arrivals.warmup_s",
+        workload.arrivals.warmup_s,
+        0.0,
+        1e6,
+        "seconds from 0 to 1e6",
+    )?;
+    templates(workload)?;
+    start(&workload.start, workload.turns.is_some())?;
+    workload.turns.as_ref().map_or(Ok(()), turns)
+}
+
+fn templates(workload: &Workload) -> Result<(), WorkloadError> {
+    for (place, template) in workload.templates.iter().enumerate() {
+        let key = |field: &str| format!("templates[{place}].{field}");
+        let longest = (MAX_TOKENS / workload.block_tokens).min(1 << 16);
+        ensure(
+            (1..=longest).contains(&u64::from(template.blocks)),
+            &key("blocks"),
+            "1 to 65536 blocks",
+            || template.blocks.to_string(),
+        )?;
+        let weight = template.weight;
+        ensure(
+            weight > 0.0 && weight <= 1e9,
+            &key("weight"),
+            "a weight above 0",
+            || weight.to_string(),
+        )?;
+        if let Some(base) = template.extends {
+            let fits = workload.templates[..place]
+                .get(base)
+                .is_some_and(|base| base.blocks < template.blocks);
+            ensure(
+                fits,
+                &key("extends"),
+                "the place of an earlier, shorter template",
+                || base.to_string(),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn start(start: &Start, has_turns: bool) -> Result<(), WorkloadError> {
+    table("start.input", &start.input, 1.0, LONGEST)?;
+    table("start.output", &start.output, 1.0, LONGEST)?;
+    let fits = start.classes.is_empty() != has_turns;
+    ensure(
+        fits,
+        "start.classes",
+        "at least one class where there is `turns`, else none",
+        || format!("{} classes", start.classes.len()),
+    )?;
+    let ascending = start.classes.is_sorted_by(|a, b| a.below < b.below);
+    ensure(ascending, "start.classes", "ascending `below`", || {
+        "another order".to_owned()
+    })?;
+    for (place, class) in start.classes.iter().enumerate() {
+        let key = format!("start.classes[{place}]");
+        probability(&format!("{key}.continues"), class.continues)?;
+        next(&format!("{key}.next"), &class.next)?;
+    }
+    Ok(())
+}
+
+fn turns(turns: &Turns) -> Result<(), WorkloadError> {
+    ensure(
+        (1..=MAX_TOKENS).contains(&turns.max_input),
+        "turns.max_input",
+        "1 to 16777216 tokens",
+        || turns.max_input.to_string(),
+    )?;
+    let likeness = turns.likeness;
+    for (field, value) in [
+        ("output", likeness.output),
+        ("gap", likeness.gap),
+        ("tokens", likeness.tokens),
+    ] {
+        let key = format!("turns.likeness.{field}");
+        ensure(
+            (0.0..1.0).contains(&value),
+            &key,
+            "a correlation from 0 to below 1",
+            || value.to_string(),
+        )?;
+    }
+    for (name, kind) in ["reply", "attach", "rewrite", "retry"]
+        .into_iter()
+        .zip(Kind::ALL)
+    {
+        turn(&format!("turns.{name}"), turns.of(kind), kind)?;
+    }
+    let ascending = turns.paces.is_sorted_by(|a, b| a.below < b.below);
+    ensure(ascending, "turns.paces", "ascending `below`", || {
+        "another order".to_owned()
+    })?;
+    for (place, pace) in turns.paces.iter().enumerate() {
+        let key = format!("turns.paces[{place}].factor");
+        let within = pace.factor > 0.0 && pace.factor <= 1000.0;
+        ensure(within, &key, "a factor above 0, at most 1000", || {
+            pace.factor.to_string()
+        })?;
+    }
+    table("turns.kept.share", &turns.kept.share, 0.0, 1.0)?;
+    table("turns.kept.growth", &turns.kept.growth, -LONGEST, LONGEST)
+}
+
+fn turn(key: &str, turn: &Turn, kind: Kind) -> Result<(), WorkloadError> {
+    table(&format!("{key}.gap_s"), &turn.gap_s, 0.0, 1e6)?;
+    let least = if kind == Kind::Rewrite { 1.0 } else { -LONGEST };
+    table(&format!("{key}.tokens"), &turn.tokens, least, LONGEST)?;
+    table(&format!("{key}.output"), &turn.output, 1.0, LONGEST)?;
+    let count = turn.continues.len();
+    ensure(
+        count > 0,
+        &format!("{key}.continues"),
+        "at least one probability",
+        || "none".to_owned(),
+    )?;
+    for value in &turn.continues {
+        probability(&format!("{key}.continues"), *value)?;
+    }
+    next(&format!("{key}.next"), &turn.next)
+}
+
+fn table(key: &str, table: &Table, low: f64, high: f64) -> Result<(), WorkloadError> {
+    const SHAPE: &str = "1 to 100 finite numbers in ascending order";
+    ensure(table.is_valid(), key, SHAPE, || format!("{table:?}"))?;
+    ensure(
+        table.least() >= low && table.greatest() <= high,
+        key,
+        "quantiles within the range of the quantity",
+        || format!("{} to {}", table.least(), table.greatest()),
+    )
+}
+
+/// A session must end: with probability one a further turn would follow for ever.
+fn probability(key: &str, value: f64) -> Result<(), WorkloadError> {
+    ensure(
+        (0.0..=0.999).contains(&value),
+        key,
+        "a probability from 0 to 0.999",
+        || value.to_string(),
+    )
+}
+
+fn next(key: &str, next: &Next) -> Result<(), WorkloadError> {
+    let weights = next.weights();
+    let valid = weights.iter().all(|weight| (0.0..=1e9).contains(weight))
+        && weights.iter().sum::<f64>() > 0.0;
+    ensure(
+        valid,
+        key,
+        "weights of 0 or more, one of them above 0",
+        || format!("{weights:?}"),
+    )
+}
+
+fn ensure(
+    holds: bool,
+    key: &str,
+    expected: &'static str,
+    found: impl FnOnce() -> String,
+) -> Result<(), WorkloadError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(WorkloadError::Value {
+            key: key.to_owned(),
+            expected,
+            found: found(),
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Workloads made, not read: a specification in TOML, any number of requests at any rate from one seed.
+//!
+//! [`Workload`] is the specification, [`Workload::generate`] the stream, [`fit`] the way from a trace to a
+//! specification. The built-in `kimi-conversation` is what [`fit`] makes of Mooncake's conversation trace; no row
+//! of the trace is in it.
+//!
+//! What a generated trace must have in common with the real one, and does (the tests hold it to numbers): the
+//! distributions of lengths, the hit ratio over cache capacity, the popularity of blocks, the stamps' grid.
+
+mod calibrate;
+mod check;
+mod fit;
+mod lineage;
+mod run;
+mod session;
+mod spec;
+mod strata;
+mod stream;
+mod table;
+
+pub use fit::{FitError, fit};
+pub use run::{GenerateOptions, Generator};
+pub use spec::{
+    Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
+    Workload, WorkloadError, builtin_names,
+};
+pub use table::Table;
