@@ -19,10 +19,12 @@ pub(crate) fn is_usable(value: f64) -> bool {
 
 /// The smallest and the largest usable value.
 pub(crate) fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.filter(|&value| is_usable(value)).fold(None, |seen, value| match seen {
-        None => Some((value, value)),
-        Some((low, high)) => Some((value.min(low), value.max(high))),
-    })
+    values
+        .filter(|&value| is_usable(value))
+        .fold(None, |seen, value| match seen {
+            None => Some((value, value)),
+            Some((low, high)) => Some((value.min(low), value.max(high))),
+        })
 }
 
 /// An axis over `low..=high`, low < high; both are positive if it is logarithmic.
@@ -37,7 +39,11 @@ impl Axis {
     /// Exactly `low..=high`, in either order.
     pub(crate) fn exact(low: f64, high: f64) -> Self {
         let (low, high) = spread(low.min(high), low.max(high));
-        Self { low, high, is_log: false }
+        Self {
+            low,
+            high,
+            is_log: false,
+        }
     }
 
     /// Linear, with room for all `values` and up to `most` steps; ends at round numbers. It includes
@@ -76,7 +82,11 @@ impl Axis {
         if high < 2.0 * low {
             (low, high) = (low / 2.0, high * 2.0);
         }
-        Self { low, high, is_log: true }
+        Self {
+            low,
+            high,
+            is_log: true,
+        }
     }
 
     /// The same axis with an upper end of `high`, if that leaves anything of it.
@@ -124,7 +134,11 @@ impl Axis {
                 return ticks;
             }
         }
-        ticks::linear(self.low, self.high, Step::at_least(self.high - self.low, most))
+        ticks::linear(
+            self.low,
+            self.high,
+            Step::at_least(self.high - self.low, most),
+        )
     }
 }
 
@@ -135,9 +149,7 @@ fn ten_below(value: f64) -> f64 {
 /// `low..high`, widened if there is (nearly) nothing between them.
 fn spread(low: f64, high: f64) -> (f64, f64) {
     let size = low.abs().max(high.abs());
-    if !is_usable(size) {
-        (0.0, 1.0)
-    } else if size < 1.0 / LARGEST {
+    if !is_usable(size) || size < 1.0 / LARGEST {
         (0.0, 1.0)
     } else if high - low < size * 1e-9 {
         (low - size * 0.1, high + size * 0.1)

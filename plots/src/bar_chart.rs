@@ -47,22 +47,41 @@ impl BarChart {
     pub fn to_svg(&self) -> Result<String, PlotError> {
         self.check()?;
         let (slots, keys) = self.legend()?;
-        let values = || self.series.iter().flat_map(|s| s.values.iter().chain(&s.published)).copied();
+        let values = || {
+            self.series
+                .iter()
+                .flat_map(|s| s.values.iter().chain(&s.published))
+                .copied()
+        };
         let most = extent(values()).map_or(1.0, |(_, most)| most);
-        let all = values().chain([0.0]).chain(worth_reaching(&self.references, most));
+        let all = values()
+            .chain([0.0])
+            .chain(worth_reaching(&self.references, most));
         let y = Scale::new(Axis::linear(all, 6), 6, &self.y_label);
         let x = Scale::categories(self.groups.len());
 
         let left = RIM + left_margin(&y);
         let right = WIDTH - RIM - right_margin(&self.references);
         let slot = (right - left) / self.groups.len().max(1) as f64;
-        let names: Vec<Vec<String>> =
-            self.groups.iter().map(|name| wrap(name, TICK, false, slot - 6.0, 4)).collect();
+        let names: Vec<Vec<String>> = self
+            .groups
+            .iter()
+            .map(|name| wrap(name, TICK, false, slot - 6.0, 4))
+            .collect();
         let lines = names.iter().map(Vec::len).max().unwrap_or(1) as f64;
         let head = 16.0;
-        let sheet = Sheet::new(&self.title, &keys, head + HEIGHT - 60.0 + 12.0 + lines * 15.0 + 8.0);
+        let sheet = Sheet::new(
+            &self.title,
+            &keys,
+            head + HEIGHT - 60.0 + 12.0 + lines * 15.0 + 8.0,
+        );
         let top = sheet.body().top + head;
-        let plot = Rect { left, top, right, bottom: top + HEIGHT - 60.0 };
+        let plot = Rect {
+            left,
+            top,
+            right,
+            bottom: top + HEIGHT - 60.0,
+        };
         let panel = Panel::new(&sheet, plot, &x, &y);
         if !values().any(is_usable) {
             panel.note("no data");
@@ -70,7 +89,12 @@ impl BarChart {
         for (i, name) in names.iter().enumerate() {
             for (line, text) in name.iter().enumerate() {
                 let below = plot.bottom + 14.0 + line as f64 * 15.0;
-                sheet.text(text, panel.place_of(i as f64), below, &TextPen::new(TICK, Anchor::Middle));
+                sheet.text(
+                    text,
+                    panel.place_of(i as f64),
+                    below,
+                    &TextPen::new(TICK, Anchor::Middle),
+                );
             }
         }
         self.draw_bars(&panel, slot, &slots)?;
@@ -81,7 +105,7 @@ impl BarChart {
     fn check(&self) -> Result<(), PlotError> {
         for series in &self.series {
             for (values, kind) in [(&series.values, ""), (&series.published, " (published)")] {
-                let is_absent = kind != "" && values.is_empty();
+                let is_absent = !kind.is_empty() && values.is_empty();
                 if values.len() != self.groups.len() && !is_absent {
                     return Err(PlotError::Shape {
                         chart: self.title.clone(),
@@ -97,28 +121,53 @@ impl BarChart {
     }
 
     fn legend(&self) -> Result<(Vec<usize>, Vec<Key>), PlotError> {
-        let named: Vec<_> = self.series.iter().map(|s| (s.name.as_str(), false)).collect();
+        let named: Vec<_> = self
+            .series
+            .iter()
+            .map(|s| (s.name.as_str(), false))
+            .collect();
         let slots = Cast::of_lines(&self.title, &named)?.slots;
         let mut keys: Vec<Key> = Vec::new();
         for (series, &slot) in self.series.iter().zip(&slots) {
             if keys.len() <= slot {
-                let sign = Sign::Block { fill: style::color(slot), outline: None, hatch: None };
-                keys.push(Key { name: series.name.clone(), sign });
+                let sign = Sign::Block {
+                    fill: style::color(slot),
+                    outline: None,
+                    hatch: None,
+                };
+                keys.push(Key {
+                    name: series.name.clone(),
+                    sign,
+                });
             }
         }
-        if self.series.iter().any(|series| !series.published.is_empty()) {
+        if self
+            .series
+            .iter()
+            .any(|series| !series.published.is_empty())
+        {
             let (outline, hatch) = (Some(published_pen()), Some(hatch_pen()));
-            let sign = Sign::Block { fill: PAPER, outline, hatch };
-            keys.push(Key { name: "published".to_owned(), sign });
+            let sign = Sign::Block {
+                fill: PAPER,
+                outline,
+                hatch,
+            };
+            keys.push(Key {
+                name: "published".to_owned(),
+                sign,
+            });
         }
         Ok((slots, keys))
     }
 
     fn draw_bars(&self, panel: &Panel<'_>, slot: f64, slots: &[usize]) -> Result<(), PlotError> {
-        let bars: usize =
-            self.series.iter().map(|s| if s.published.is_empty() { 1 } else { 2 }).sum();
-        // In shares of a group's slot; a bar never becomes wider than 46 px.
-        let wide = (0.82 / bars.max(1) as f64).min(46.0 / slot);
+        let bars: usize = self
+            .series
+            .iter()
+            .map(|s| if s.published.is_empty() { 1 } else { 2 })
+            .sum();
+        // In shares of a group's slot; a bar never becomes wider than 60 px.
+        let wide = (0.82 / bars.max(1) as f64).min(60.0 / slot);
         let mut offset = -wide * bars as f64 / 2.0;
         for (series, &color) in self.series.iter().zip(slots) {
             panel.sheet.begin_group(&series.name);
@@ -141,7 +190,11 @@ impl BarChart {
 }
 
 fn published_pen() -> Pen {
-    Pen { color: PUBLISHED, width: 1.3, dash: Dash::Dashed }
+    Pen {
+        color: PUBLISHED,
+        width: 1.3,
+        dash: Dash::Dashed,
+    }
 }
 
 fn hatch_pen() -> Pen {
@@ -162,20 +215,39 @@ fn draw_bar(
     let inset = (to - from) * 0.05;
     let corners = [(from + inset, 0.0), (to - inset, value)];
     let block = match slot {
-        Some(slot) => Block { corners, fill: style::color(slot), outline: None, hatch: None },
+        Some(slot) => Block {
+            corners,
+            fill: style::color(slot),
+            outline: None,
+            hatch: None,
+        },
         None => {
             let (outline, hatch) = (Some(published_pen()), Some(hatch_pen()));
-            Block { corners, fill: PAPER, outline, hatch }
+            Block {
+                corners,
+                fill: PAPER,
+                outline,
+                hatch,
+            }
         }
     };
     panel.block(block)?;
     let text = short(value);
     if width(&text, SMALL, false) <= room + 2.0 {
-        let pen = TextPen::new(SMALL, Anchor::Middle);
-        let pen = if slot.is_none() { pen.color(PUBLISHED) } else { pen };
+        let pen = TextPen {
+            halo: true,
+            ..TextPen::new(SMALL, Anchor::Middle)
+        };
+        let pen = if slot.is_none() {
+            pen.color(PUBLISHED)
+        } else {
+            pen
+        };
         let side = if value < 0.0 { 8.0 } else { -8.0 };
         let middle = panel.place_of((from + to) / 2.0);
-        panel.sheet.text(&text, middle, panel.height_of(value) + side, &pen);
+        panel
+            .sheet
+            .text(&text, middle, panel.height_of(value) + side, &pen);
     }
     Ok(())
 }

@@ -55,20 +55,31 @@ impl BoxChart {
             .filter(|value| value.is_finite());
         let most = drawn.clone().fold(0.0, f64::max);
         let values = drawn.chain(worth_reaching(&self.references, most));
-        let y = if self.log_y { Axis::log(values) } else { Axis::linear(values, 7) };
+        let y = if self.log_y {
+            Axis::log(values)
+        } else {
+            Axis::linear(values, 7)
+        };
         let y = Scale::new(y.up_to(self.y_max), 7, &self.y_label);
         let x = Scale::categories(places.len());
 
         let left = RIM + left_margin(&y);
         let right = WIDTH - RIM - right_margin(&self.references);
         let slot = (right - left) / places.len().max(1) as f64;
-        let names: Vec<Vec<String>> =
-            places.iter().map(|place| wrap(place.name, TICK, false, slot - 8.0, 4)).collect();
+        let names: Vec<Vec<String>> = places
+            .iter()
+            .map(|place| wrap(place.name, TICK, false, slot - 8.0, 5))
+            .collect();
         let lines = names.iter().map(Vec::len).max().unwrap_or(1) as f64;
         let foot = 10.0 + lines * 15.0 + 17.0 * if self.published.is_empty() { 1.0 } else { 2.0 };
-        let sheet = Sheet::new(&self.title, &self.keys(), 8.0 + HEIGHT - 40.0 + foot + 4.0);
-        let top = sheet.body().top + 8.0;
-        let plot = Rect { left, top, right, bottom: top + HEIGHT - 40.0 };
+        let sheet = Sheet::new(&self.title, &self.keys(), 13.0 + HEIGHT - 40.0 + foot + 4.0);
+        let top = sheet.body().top + 13.0;
+        let plot = Rect {
+            left,
+            top,
+            right,
+            bottom: top + HEIGHT - 40.0,
+        };
         let panel = Panel::new(&sheet, plot, &x, &y);
         panel.horizontals(&self.references);
         if places.is_empty() {
@@ -90,15 +101,24 @@ impl BoxChart {
     fn places(&self) -> Vec<Place<'_>> {
         let mut places: Vec<Place<'_>> = Vec::new();
         for stats in &self.boxes {
-            places.push(Place { name: &stats.name, simulated: Some(stats), published: None });
+            places.push(Place {
+                name: &stats.name,
+                simulated: Some(stats),
+                published: None,
+            });
         }
         for stats in &self.published {
-            let free = |place: &&mut Place<'_>| place.name == stats.name && place.published.is_none();
+            let free =
+                |place: &&mut Place<'_>| place.name == stats.name && place.published.is_none();
             match places.iter_mut().find(free) {
                 Some(place) => place.published = Some(stats),
                 None => {
                     let published = Some(stats);
-                    places.push(Place { name: &stats.name, simulated: None, published });
+                    places.push(Place {
+                        name: &stats.name,
+                        simulated: None,
+                        published,
+                    });
                 }
             }
         }
@@ -107,14 +127,24 @@ impl BoxChart {
 
     fn keys(&self) -> Vec<Key> {
         let blue = style::color(0);
-        let sign = |fill, pen| Sign::Block { fill, outline: Some(pen), hatch: None };
-        let key = |name: &str, sign| Key { name: name.to_owned(), sign };
+        let sign = |fill, pen| Sign::Block {
+            fill,
+            outline: Some(pen),
+            hatch: None,
+        };
+        let key = |name: &str, sign| Key {
+            name: name.to_owned(),
+            sign,
+        };
         let mut keys = vec![key(
             "quartiles, median; whiskers to 1.5 IQR",
             sign(blue.mix(PAPER, 60), Pen::solid(blue, 1.5)),
         )];
         if !self.published.is_empty() {
-            keys.push(key("published", sign(PAPER.mix(PUBLISHED, 12), Pen::series(0, true).grey())));
+            keys.push(key(
+                "published",
+                sign(PAPER.mix(PUBLISHED, 12), Pen::series(0, true).grey()),
+            ));
         }
         keys.push(key("mean", Sign::Mark(Marker::Diamond, INK)));
         keys
@@ -129,17 +159,29 @@ impl BoxChart {
     ) -> Result<(), PlotError> {
         // Half widths and offsets as shares of the slot; boxes never become wider than 64 px.
         let pair = place.simulated.is_some() && place.published.is_some();
-        let half = if pair { 0.17_f64.min(32.0 / slot) } else { 0.25_f64.min(32.0 / slot) };
+        let half = if pair {
+            0.17_f64.min(32.0 / slot)
+        } else {
+            0.25_f64.min(32.0 / slot)
+        };
         let shift = if pair { half + 3.0 / slot } else { 0.0 };
         let at = i as f64;
         if let Some(stats) = place.simulated {
             let color = style::color(0);
-            let look = Look { pen: Pen::solid(color, 1.6), fill: color.mix(PAPER, 60), ink: INK };
+            let look = Look {
+                pen: Pen::solid(color, 1.6),
+                fill: color.mix(PAPER, 60),
+                ink: INK,
+            };
             draw_box(panel, stats, at - shift, half, &look)?;
         }
         if let Some(stats) = place.published {
             let fill = PAPER.mix(PUBLISHED, 12);
-            let look = Look { pen: Pen::series(0, true).grey(), fill, ink: PUBLISHED };
+            let look = Look {
+                pen: Pen::series(0, true).grey(),
+                fill,
+                ink: PUBLISHED,
+            };
             draw_box(panel, stats, at + shift, half, &look)?;
         }
         Ok(())
@@ -149,7 +191,10 @@ impl BoxChart {
 impl Pen {
     /// The same line in the grey of published things.
     pub(crate) fn grey(self) -> Self {
-        Self { color: PUBLISHED, ..self }
+        Self {
+            color: PUBLISHED,
+            ..self
+        }
     }
 }
 
@@ -168,7 +213,12 @@ fn draw_box(
 ) -> Result<(), PlotError> {
     let Some(stats) = sound(stats) else {
         let pen = TextPen::new(SMALL, Anchor::Middle).color(SOFT_INK);
-        panel.sheet.text("no data", panel.place_of(at), panel.plot.bottom - 10.0, &pen);
+        panel.sheet.text(
+            "no data",
+            panel.place_of(at),
+            panel.plot.bottom - 10.0,
+            &pen,
+        );
         return Ok(());
     };
     panel.sheet.begin_group(&format!(
@@ -179,22 +229,36 @@ fn draw_box(
         short(stats.q3),
         short(stats.mean)
     ));
-    let solid = Pen { dash: style::Dash::Solid, ..look.pen };
-    for (from, to) in [(stats.whisker_low, stats.q1), (stats.q3, stats.whisker_high)] {
+    let solid = Pen {
+        dash: style::Dash::Solid,
+        ..look.pen
+    };
+    for (from, to) in [
+        (stats.whisker_low, stats.q1),
+        (stats.q3, stats.whisker_high),
+    ] {
         panel.curve(vec![(at, from), (at, to)], look.pen)?;
     }
     for end in [stats.whisker_low, stats.whisker_high] {
         panel.curve(vec![(at - half * 0.5, end), (at + half * 0.5, end)], solid)?;
     }
     let corners = [(at - half, stats.q1), (at + half, stats.q3)];
-    panel.block(Block { corners, fill: look.fill, outline: Some(look.pen), hatch: None })?;
+    panel.block(Block {
+        corners,
+        fill: look.fill,
+        outline: Some(look.pen),
+        hatch: None,
+    })?;
     let pen = Pen::solid(look.ink, 2.2);
-    panel.curve(vec![(at - half, stats.median), (at + half, stats.median)], pen)?;
+    panel.curve(
+        vec![(at - half, stats.median), (at + half, stats.median)],
+        pen,
+    )?;
     panel.mark((at, stats.mean), Marker::Diamond, look.ink, 4.0)?;
     if !panel.holds((at, stats.whisker_high)) || !panel.holds((at, stats.mean.max(stats.q3))) {
         // It goes on above.
-        let pen = TextPen::new(SMALL, Anchor::Middle).color(look.ink);
-        panel.sheet.text("▲", panel.place_of(at), panel.plot.top - 4.0, &pen);
+        let (x, y) = (panel.place_of(at), panel.plot.top - 6.0);
+        panel.sheet.mark(x, y, Marker::TriangleUp, look.ink, 3.2);
     }
     panel.sheet.end_group();
     Ok(())
@@ -219,11 +283,15 @@ fn write_means(panel: &Panel<'_>, place: &Place<'_>, middle: f64, mut below: f64
         false => "–".to_owned(),
     };
     if let Some(stats) = place.simulated {
-        panel.sheet.text(&format!("mean {}", mean(stats)), middle, below, &pen);
+        panel
+            .sheet
+            .text(&format!("mean {}", mean(stats)), middle, below, &pen);
         below += 15.0;
     }
     if let Some(stats) = place.published {
         let text = format!("published {}", mean(stats));
-        panel.sheet.text(&text, middle, below, &pen.color(PUBLISHED));
+        panel
+            .sheet
+            .text(&text, middle, below, &pen.color(PUBLISHED));
     }
 }

@@ -38,7 +38,10 @@ impl SvgCanvas {
     /// An empty sheet of `width` × `height` px.
     pub(crate) fn new(width: f64, height: f64) -> Self {
         let units = |px: f64| u32::try_from(sub(px)).unwrap_or(0);
-        Self { body: String::new(), size: (units(width), units(height)) }
+        Self {
+            body: String::new(),
+            size: (units(width), units(height)),
+        }
     }
 
     /// The whole picture, named `title` for those who cannot see it.
@@ -67,8 +70,14 @@ impl SvgCanvas {
 
     /// A line through `points`.
     pub(crate) fn line(&mut self, points: &[BackendCoord], pen: &Pen) {
-        let Some((first, rest)) = points.split_first() else { return };
-        self.write(format_args!("<path d=\"M{} {}", Tenths(first.0), Tenths(first.1)));
+        let Some((first, rest)) = points.split_first() else {
+            return;
+        };
+        self.write(format_args!(
+            "<path d=\"M{} {}",
+            Tenths(first.0),
+            Tenths(first.1)
+        ));
         // `L` is implied by further pairs; a point equal to its neighbour adds nothing.
         let mut last = first;
         for point in rest {
@@ -108,7 +117,10 @@ impl SvgCanvas {
         outline: Option<&Pen>,
     ) {
         let (x, y, r) = (Tenths(center.0), Tenths(center.1), Tenths(radius));
-        self.write(format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{}\"", Hex(fill)));
+        self.write(format_args!(
+            "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" fill=\"{}\"",
+            Hex(fill)
+        ));
         self.outline(outline);
     }
 
@@ -116,13 +128,25 @@ impl SvgCanvas {
     pub(crate) fn text(&mut self, text: &str, at: BackendCoord, pen: &TextPen) {
         // Half the height of a capital letter.
         let drop = sub(pen.size * 0.36);
-        let (x, y) = if pen.upwards { (at.0 + drop, at.1) } else { (at.0, at.1 + drop) };
+        let (x, y) = if pen.upwards {
+            (at.0 + drop, at.1)
+        } else {
+            (at.0, at.1 + drop)
+        };
         let (x, y, size) = (Tenths(x), Tenths(y), Tenths(sub(pen.size)));
-        self.write(format_args!("<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\""));
+        self.write(format_args!(
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\""
+        ));
         match pen.anchor {
             Anchor::Start => {}
             Anchor::Middle => self.body.push_str(" text-anchor=\"middle\""),
             Anchor::End => self.body.push_str(" text-anchor=\"end\""),
+        }
+        if pen.halo {
+            let paper = Hex(PAPER);
+            self.write(format_args!(
+                " paint-order=\"stroke\" stroke=\"{paper}\" stroke-width=\"3\""
+            ));
         }
         if pen.bold {
             self.body.push_str(" font-weight=\"600\"");
@@ -130,13 +154,19 @@ impl SvgCanvas {
         if pen.upwards {
             self.write(format_args!(" transform=\"rotate(-90 {x} {y})\""));
         }
-        self.write(format_args!(" fill=\"{}\">{}</text>\n", Hex(pen.color), escape(text)));
+        self.write(format_args!(
+            " fill=\"{}\">{}</text>\n",
+            Hex(pen.color),
+            escape(text)
+        ));
     }
 
     fn outline(&mut self, pen: Option<&Pen>) {
         if let Some(pen) = pen {
             let (color, line_width) = (Hex(pen.color), Tenths(sub(pen.width)));
-            self.write(format_args!(" stroke=\"{color}\" stroke-width=\"{line_width}\""));
+            self.write(format_args!(
+                " stroke=\"{color}\" stroke-width=\"{line_width}\""
+            ));
             if pen.dash != Dash::Solid {
                 self.body.push_str(" stroke-dasharray=\"4 2.5\"");
             }
@@ -225,7 +255,10 @@ impl DrawingBackend for SvgCanvas {
         if fill {
             self.area(&corners, rgb(style.color()), None);
         } else {
-            self.line(&[corners[0], corners[1], corners[2], corners[3]], &pen(style));
+            self.line(
+                &[corners[0], corners[1], corners[2], corners[3]],
+                &pen(style),
+            );
             self.line(&[corners[3], corners[0]], &pen(style));
         }
         Ok(())
@@ -281,8 +314,19 @@ impl DrawingBackend for SvgCanvas {
         };
         let upwards = matches!(style.transform(), FontTransform::Rotate270);
         let bold = matches!(style.style(), FontStyle::Bold);
-        let pen = TextPen { color: rgb(style.color()), size, bold, anchor, upwards };
-        let at = if upwards { (at.0 + down, at.1) } else { (at.0, at.1 + down) };
+        let pen = TextPen {
+            color: rgb(style.color()),
+            size,
+            bold,
+            anchor,
+            upwards,
+            halo: false,
+        };
+        let at = if upwards {
+            (at.0 + down, at.1)
+        } else {
+            (at.0, at.1 + down)
+        };
         self.text(text, at, &pen);
         Ok(())
     }

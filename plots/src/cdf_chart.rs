@@ -59,14 +59,27 @@ impl CdfChart {
     ///
     /// [`PlotError::TooManySeries`] with more than [`SERIES_LIMIT`](crate::SERIES_LIMIT) names.
     pub fn to_svg(&self) -> Result<String, PlotError> {
-        let named: Vec<_> = self.series.iter().map(|s| (s.name.as_str(), s.published)).collect();
+        let named: Vec<_> = self
+            .series
+            .iter()
+            .map(|s| (s.name.as_str(), s.published))
+            .collect();
         let cast = Cast::of_lines(&self.title, &named)?;
         let curves: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| s.data.points()).collect();
         let x = Scale::new(self.x_axis(&curves), 8, &self.x_label);
-        let of = if self.of.is_empty() { "requests" } else { &self.of };
+        let of = if self.of.is_empty() {
+            "requests"
+        } else {
+            &self.of
+        };
         let y = Scale::new(Axis::exact(0.0, 100.0), 5, &format!("share of {of} (%)"));
 
-        let mut plot = Rect { left: 0.0, top: 0.0, right: 0.0, bottom: HEIGHT - X_LABELS };
+        let mut plot = Rect {
+            left: 0.0,
+            top: 0.0,
+            right: 0.0,
+            bottom: HEIGHT - X_LABELS,
+        };
         plot.left = style::RIM + left_margin(&y);
         plot.right = style::WIDTH - style::RIM - right_margin(&[]);
         let head = strip(&self.markers, &x.axis, &plot);
@@ -94,7 +107,12 @@ impl CdfChart {
         let values = || curves.iter().flatten().map(|point| point.0);
         let most = extent(values()).map_or(1.0, |(_, most)| most);
         let all = values().chain(worth_reaching(&self.markers, most));
-        if self.log_x { Axis::log(all) } else { Axis::linear(all, 8) }.up_to(self.x_max)
+        if self.log_x {
+            Axis::log(all)
+        } else {
+            Axis::linear(all, 8)
+        }
+        .up_to(self.x_max)
     }
 }
 
@@ -118,13 +136,23 @@ impl CdfData {
 
 /// A staircase with one step a value.
 fn steps(values: &[f64]) -> Vec<(f64, f64)> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let mut sorted: Vec<f64> = values
+        .iter()
+        .copied()
+        .filter(|value| !value.is_nan())
+        .collect();
     sorted.sort_by(f64::total_cmp);
     let percent = 100.0 / sorted.len().max(1) as f64;
-    let usable = sorted.iter().enumerate().filter(|(_, value)| is_usable(**value));
+    let usable = sorted
+        .iter()
+        .enumerate()
+        .filter(|(_, value)| is_usable(**value));
     usable
         .flat_map(|(i, &value)| {
-            [(value, i as f64 * percent), (value, (i + 1) as f64 * percent)]
+            [
+                (value, i as f64 * percent),
+                (value, (i + 1) as f64 * percent),
+            ]
         })
         .collect()
 }
@@ -151,7 +179,12 @@ fn draw(
             // On a riser the mark stands where the share is reached.
             let before = curve[after.saturating_sub(1)];
             let on_riser = panel.place((before.0, y)).0 == panel.place((x, y)).0;
-            panel.mark((x, if on_riser { share } else { y }), style::marker(slot), pen.color, radius)?;
+            panel.mark(
+                (x, if on_riser { share } else { y }),
+                style::marker(slot),
+                pen.color,
+                radius,
+            )?;
         }
     }
     panel.sheet.end_group();

@@ -93,7 +93,12 @@ pub(crate) fn draw_marker(
     let (side, tip) = (sub(radius * 0.89), sub(radius * 1.2));
     match marker {
         Marker::Circle => canvas.disc((x, y), r, color, Some(&rim)),
-        Marker::Ring => canvas.disc((x, y), sub(radius * 0.85), PAPER, Some(&Pen::solid(color, 1.7))),
+        Marker::Ring => canvas.disc(
+            (x, y),
+            sub(radius * 0.85),
+            PAPER,
+            Some(&Pen::solid(color, 1.7)),
+        ),
         Marker::Square => {
             let corners = [(-side, -side), (side, -side), (side, side), (-side, side)];
             canvas.area(&corners.map(|(dx, dy)| (x + dx, y + dy)), color, Some(&rim));
@@ -140,7 +145,14 @@ impl Drawable<SvgCanvas> for Block {
         _: (u32, u32),
     ) -> Result<(), DrawingErrorKind<Infallible>> {
         if let (Some(one), Some(other)) = (points.next(), points.next()) {
-            draw_block(canvas, one, other, self.fill, self.outline.as_ref(), self.hatch.as_ref());
+            draw_block(
+                canvas,
+                one,
+                other,
+                self.fill,
+                self.outline.as_ref(),
+                self.hatch.as_ref(),
+            );
         }
         Ok(())
     }
@@ -166,12 +178,23 @@ pub(crate) fn draw_block(
     // Lines x + y = const through the rectangle, 5.5 px apart.
     let mut sum = left + top + sub(5.5);
     while sum < right + bottom {
-        let from = if sum - top <= right { (sum - top, top) } else { (right, sum - right) };
-        let to = if sum - left <= bottom { (left, sum - left) } else { (sum - bottom, bottom) };
+        let from = if sum - top <= right {
+            (sum - top, top)
+        } else {
+            (right, sum - right)
+        };
+        let to = if sum - left <= bottom {
+            (left, sum - left)
+        } else {
+            (sum - bottom, bottom)
+        };
         canvas.line(&[from, to], hatch);
         sum += sub(5.5);
     }
     if let Some(pen) = outline {
-        canvas.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], pen);
+        canvas.line(
+            &[corners[0], corners[1], corners[2], corners[3], corners[0]],
+            pen,
+        );
     }
 }

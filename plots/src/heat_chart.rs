@@ -57,34 +57,65 @@ impl HeatChart {
         self.check()?;
         let values = self.values.iter().flatten().copied();
         let scale = Scale::new(Axis::linear(values.clone(), 5), 5, &self.unit);
-        let names = self.rows.iter().map(|name| width(name, TICK, false)).fold(0.0, f64::max);
+        let names = self
+            .rows
+            .iter()
+            .map(|name| width(name, TICK, false))
+            .fold(0.0, f64::max);
         let left = RIM + LABEL + 8.0 + names.min(170.0) + 8.0;
-        let bar = scale.ticks.labels.iter().map(|text| width(text, TICK, false)).fold(0.0, f64::max);
+        let bar = scale
+            .ticks
+            .labels
+            .iter()
+            .map(|text| width(text, TICK, false))
+            .fold(0.0, f64::max);
         let right = WIDTH - RIM - (22.0 + 14.0 + 8.0 + bar + LABEL + 8.0);
         let cell = ((right - left) / self.columns.len().max(1) as f64).min(150.0);
         let high = (280.0 / self.rows.len().max(1) as f64).clamp(4.0, 34.0);
-        let columns: Vec<Vec<String>> =
-            self.columns.iter().map(|name| wrap(name, TICK, false, cell - 4.0, 3)).collect();
+        let columns: Vec<Vec<String>> = self
+            .columns
+            .iter()
+            .map(|name| wrap(name, TICK, false, cell - 4.0, 3))
+            .collect();
         let lines = columns.iter().map(Vec::len).max().unwrap_or(1) as f64;
         let height = (high * self.rows.len() as f64).max(120.0);
         let sheet = Sheet::new(&self.title, &[], 6.0 + height + 12.0 + lines * 15.0 + 30.0);
         let top = sheet.body().top + 6.0;
         let right = left + cell * self.columns.len().max(1) as f64;
-        let plot = Rect { left, top, right, bottom: top + height };
+        let plot = Rect {
+            left,
+            top,
+            right,
+            bottom: top + height,
+        };
         self.write_names(&sheet, &plot, &columns, (cell, high));
         if extent(values).is_none() {
             let pen = TextPen::new(LABEL, Anchor::Middle).color(SOFT_INK);
             sheet.text("no data", (left + right) / 2.0, top + height / 2.0, &pen);
         }
         self.draw_cells(&sheet, &scale.axis, (left, top), (cell, high));
-        draw_ramp(&sheet, &scale, Rect { left: right + 22.0, right: right + 36.0, ..plot });
+        draw_ramp(
+            &sheet,
+            &scale,
+            Rect {
+                left: right + 22.0,
+                right: right + 36.0,
+                ..plot
+            },
+        );
         Ok(sheet.finish())
     }
 
     fn check(&self) -> Result<(), PlotError> {
         let wrong = |what: String, found, expected, per| {
             let chart = self.title.clone();
-            Err(PlotError::Shape { chart, what, found, expected, per })
+            Err(PlotError::Shape {
+                chart,
+                what,
+                found,
+                expected,
+                per,
+            })
         };
         if self.values.len() != self.rows.len() {
             let (found, expected) = (self.values.len(), self.rows.len());
@@ -110,11 +141,19 @@ impl HeatChart {
         let skip = (13.0 / high).ceil().max(1.0) as usize;
         for (i, name) in self.rows.iter().enumerate().step_by(skip) {
             let middle = plot.top + (i as f64 + 0.5) * high;
-            sheet.text(&ellipsize(name, TICK, false, 170.0), plot.left - 7.0, middle, &pen);
+            sheet.text(
+                &ellipsize(name, TICK, false, 170.0),
+                plot.left - 7.0,
+                middle,
+                &pen,
+            );
         }
         let mut pen = TextPen::new(LABEL, Anchor::Middle);
         let below = columns.iter().map(Vec::len).max().unwrap_or(1) as f64 * 15.0;
-        let (across, down) = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0);
+        let (across, down) = (
+            (plot.left + plot.right) / 2.0,
+            (plot.top + plot.bottom) / 2.0,
+        );
         let label = ellipsize(&self.x_label, LABEL, false, WIDTH / 2.0);
         sheet.text(&label, across, plot.bottom + 20.0 + below, &pen);
         pen.upwards = true;
@@ -133,7 +172,12 @@ impl HeatChart {
         for (i, row) in self.values.iter().enumerate() {
             for (j, &value) in row.iter().enumerate() {
                 let (left, top) = (x + j as f64 * cell, y + i as f64 * high);
-                let rect = Rect { left, top, right: left + cell, bottom: top + high };
+                let rect = Rect {
+                    left,
+                    top,
+                    right: left + cell,
+                    bottom: top + high,
+                };
                 if !is_usable(value) {
                     sheet.block(rect, PAPER, Some(&Pen::solid(GRID, 1.0)));
                     continue;
@@ -158,13 +202,25 @@ fn draw_ramp(sheet: &Sheet, scale: &Scale, bar: Rect) {
         let top = bar.top + i as f64 * part;
         let fill = shade(1.0 - (i as f64 + 0.5) / PARTS as f64);
         // A hair of overlap hides seams.
-        sheet.block(Rect { top, bottom: (top + part + 0.5).min(bar.bottom), ..bar }, fill, None);
+        sheet.block(
+            Rect {
+                top,
+                bottom: (top + part + 0.5).min(bar.bottom),
+                ..bar
+            },
+            fill,
+            None,
+        );
     }
     let pen = TextPen::new(TICK, Anchor::Start).color(SOFT_INK);
     let mut widest: f64 = 0.0;
     for (&at, label) in scale.ticks.at.iter().zip(&scale.ticks.labels) {
         let height = bar.bottom - scale.axis.position(at) * bar.height();
-        sheet.line((bar.right, height), (bar.right + 3.0, height), &Pen::solid(AXIS, 1.0));
+        sheet.line(
+            (bar.right, height),
+            (bar.right + 3.0, height),
+            &Pen::solid(AXIS, 1.0),
+        );
         sheet.text(label, bar.right + 7.0, height, &pen);
         widest = widest.max(width(label, TICK, false));
     }
@@ -172,5 +228,10 @@ fn draw_ramp(sheet: &Sheet, scale: &Scale, bar: Rect) {
     pen.upwards = true;
     let label = ellipsize(&scale.label, LABEL, false, bar.height());
     let middle = (bar.top + bar.bottom) / 2.0;
-    sheet.text(&label, bar.right + 14.0 + widest + LABEL / 2.0, middle, &pen);
+    sheet.text(
+        &label,
+        bar.right + 14.0 + widest + LABEL / 2.0,
+        middle,
+        &pen,
+    );
 }

@@ -47,7 +47,7 @@ pub use error::PlotError;
 pub use heat_chart::HeatChart;
 pub use line_chart::{LineChart, LineSeries};
 pub use panel::Reference;
-pub use report::{Column, ColumnKind, Figure, Report, ResultTable, Verdict};
+pub use report::{Best, Cell, Column, ColumnKind, Figure, Report, ResultTable, Verdict};
 pub use stats::{BoxStats, percentile};
 pub use style::SERIES_LIMIT;
 pub use table::Table;

@@ -47,7 +47,11 @@ impl LineChart {
     ///
     /// [`PlotError::TooManySeries`] with more than [`SERIES_LIMIT`](crate::SERIES_LIMIT) names.
     pub fn to_svg(&self) -> Result<String, PlotError> {
-        let named: Vec<_> = self.series.iter().map(|s| (s.name.as_str(), s.published)).collect();
+        let named: Vec<_> = self
+            .series
+            .iter()
+            .map(|s| (s.name.as_str(), s.published))
+            .collect();
         let cast = Cast::of_lines(&self.title, &named)?;
         let lines: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| self.usable(s)).collect();
         let xs = lines.iter().flatten().map(|point| point.0);
@@ -57,7 +61,12 @@ impl LineChart {
 
         let left = RIM + left_margin(&y);
         let right = WIDTH - RIM - right_margin(&self.horizontals);
-        let mut plot = Rect { left, top: 0.0, right, bottom: HEIGHT - X_LABELS };
+        let mut plot = Rect {
+            left,
+            top: 0.0,
+            right,
+            bottom: HEIGHT - X_LABELS,
+        };
         let head = strip(&self.verticals, &x.axis, &plot).max(8.0);
         let sheet = Sheet::new(&self.title, &cast.keys, head + HEIGHT);
         plot.top = sheet.body().top + head;
@@ -96,7 +105,11 @@ fn fit(
 ) -> Axis {
     let largest = extent(values.clone()).map_or(1.0, |(_, largest)| largest);
     let all = values.chain(worth_reaching(references, largest));
-    if log { Axis::log(all) } else { Axis::linear(all, most) }
+    if log {
+        Axis::log(all)
+    } else {
+        Axis::linear(all, most)
+    }
 }
 
 fn draw(

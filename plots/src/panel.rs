@@ -29,14 +29,20 @@ pub struct Reference {
 impl Reference {
     /// A line at `at` labelled `label`.
     pub fn new(at: f64, label: impl Into<String>) -> Self {
-        Self { at, label: label.into() }
+        Self {
+            at,
+            label: label.into(),
+        }
     }
 }
 
 /// Those of `references` that lie so near to the data (whose largest value is `most`) that the axis
 /// should reach them.
 pub(crate) fn worth_reaching(references: &[Reference], most: f64) -> impl Iterator<Item = f64> {
-    references.iter().map(|reference| reference.at).filter(move |&at| at <= 2.0 * most)
+    references
+        .iter()
+        .map(|reference| reference.at)
+        .filter(move |&at| at <= 2.0 * most)
 }
 
 /// An axis with its ticks and its label.
@@ -50,18 +56,33 @@ pub(crate) struct Scale {
 impl Scale {
     /// With up to about `most` ticks.
     pub(crate) fn new(axis: Axis, most: usize, label: &str) -> Self {
-        Self { axis, ticks: axis.ticks(most), label: label.to_owned() }
+        Self {
+            axis,
+            ticks: axis.ticks(most),
+            label: label.to_owned(),
+        }
     }
 
     /// An axis for `count` categories around 0, 1, 2, …; without ticks.
     pub(crate) fn categories(count: usize) -> Self {
         let axis = Axis::exact(-0.5, count.max(1) as f64 - 0.5);
-        let ticks = Ticks { at: Vec::new(), labels: Vec::new() };
-        Self { axis, ticks, label: String::new() }
+        let ticks = Ticks {
+            at: Vec::new(),
+            labels: Vec::new(),
+        };
+        Self {
+            axis,
+            ticks,
+            label: String::new(),
+        }
     }
 
     fn widest_tick(&self) -> f64 {
-        self.ticks.labels.iter().map(|text| width(text, TICK, false)).fold(0.0, f64::max)
+        self.ticks
+            .labels
+            .iter()
+            .map(|text| width(text, TICK, false))
+            .fold(0.0, f64::max)
     }
 }
 
@@ -114,9 +135,20 @@ impl<'a> Panel<'a> {
         let middle = (plot.top + plot.bottom) / 2.0;
         let lines = wrap(&y.label, LABEL, false, plot.height() + 16.0, 1);
         sheet.text(&lines.join(" "), RIM + LABEL / 2.0, middle, &pen);
-        let span = (sub(plot.left)..sub(plot.right), sub(plot.bottom)..sub(plot.top));
-        let area = sheet.root().apply_coord_spec(Cartesian2d::new(x.axis, y.axis, span));
-        Self { sheet, area, plot, x: x.axis, y: y.axis }
+        let span = (
+            sub(plot.left)..sub(plot.right),
+            sub(plot.bottom)..sub(plot.top),
+        );
+        let area = sheet
+            .root()
+            .apply_coord_spec(Cartesian2d::new(x.axis, y.axis, span));
+        Self {
+            sheet,
+            area,
+            plot,
+            x: x.axis,
+            y: y.axis,
+        }
     }
 
     /// Ticks and label of the x axis, below the data area.
@@ -127,7 +159,8 @@ impl<'a> Panel<'a> {
         let mut free_from = 0.0;
         for (&at, label) in x.ticks.at.iter().zip(&x.ticks.labels) {
             let middle = self.plot.left + x.axis.position(at) * self.plot.width();
-            self.sheet.line((middle, bottom), (middle, bottom + 4.0), &rule);
+            self.sheet
+                .line((middle, bottom), (middle, bottom + 4.0), &rule);
             let half = width(label, TICK, false) / 2.0;
             if middle - half >= free_from {
                 self.sheet.text(label, middle, bottom + 14.0, &pen);
@@ -136,7 +169,12 @@ impl<'a> Panel<'a> {
         }
         let middle = (self.plot.left + self.plot.right) / 2.0;
         let label = ellipsize(&x.label, LABEL, false, self.plot.width());
-        self.sheet.text(&label, middle, bottom + 33.0, &TextPen::new(LABEL, Anchor::Middle));
+        self.sheet.text(
+            &label,
+            middle,
+            bottom + 33.0,
+            &TextPen::new(LABEL, Anchor::Middle),
+        );
     }
 
     /// Draws a line through `points`; what lies outside of the data area is cut off.
@@ -159,7 +197,12 @@ impl<'a> Panel<'a> {
         radius: f64,
     ) -> Result<(), PlotError> {
         if self.holds(at) {
-            self.area.draw(&Mark { at, marker, color, radius })?;
+            self.area.draw(&Mark {
+                at,
+                marker,
+                color,
+                radius,
+            })?;
         }
         Ok(())
     }
@@ -198,13 +241,16 @@ impl<'a> Panel<'a> {
     pub(crate) fn note(&self, text: &str) {
         let pen = TextPen::new(LABEL, Anchor::Middle).color(SOFT_INK);
         let middle = (self.plot.left + self.plot.right) / 2.0;
-        self.sheet.text(text, middle, (self.plot.top + self.plot.bottom) / 2.0, &pen);
+        self.sheet
+            .text(text, middle, (self.plot.top + self.plot.bottom) / 2.0, &pen);
     }
 
     /// Horizontal lines, labelled right of the data area.
     pub(crate) fn horizontals(&self, references: &[Reference]) {
-        let mut sorted: Vec<&Reference> =
-            references.iter().filter(|reference| is_usable(reference.at)).collect();
+        let mut sorted: Vec<&Reference> = references
+            .iter()
+            .filter(|reference| is_usable(reference.at))
+            .collect();
         sorted.sort_by(|a, b| b.at.total_cmp(&a.at));
         let pen = TextPen::new(SMALL, Anchor::Start).color(INK);
         let mut free_from = self.plot.top - SMALL;
@@ -229,12 +275,18 @@ impl<'a> Panel<'a> {
 
     /// Vertical lines; their labels, spread over rows, stand above the data area.
     pub(crate) fn verticals(&self, references: &[Reference]) {
-        for (reference, spot) in references.iter().zip(spots(references, &self.x, &self.plot)) {
+        for (reference, spot) in references
+            .iter()
+            .zip(spots(references, &self.x, &self.plot))
+        {
             let position = self.x.position(reference.at);
             if (0.0..=1.0).contains(&position) {
                 let x = self.place_of(reference.at);
-                let top = spot.middle + SMALL * 0.6;
-                self.sheet.line((x, top), (x, self.plot.bottom), &Pen::reference());
+                // Beside its label the line reaches up to it, under it only near.
+                let beside = (spot.x - x).abs() * 2.0 >= width(&spot.text, SMALL, false);
+                let top = spot.middle + SMALL * if beside { -0.5 } else { 0.6 };
+                self.sheet
+                    .line((x, top), (x, self.plot.bottom), &Pen::reference());
             }
             let pen = TextPen::new(SMALL, Anchor::Middle).color(INK);
             self.sheet.text(&spot.text, spot.x, spot.middle, &pen);
@@ -294,32 +346,58 @@ struct Spot {
 
 /// Height in px of the strip above a data area that the labels of vertical lines need.
 pub(crate) fn strip(references: &[Reference], x: &Axis, plot: &Rect) -> f64 {
-    spots(references, x, plot).iter().map(|spot| plot.top - spot.middle + 8.0).fold(6.0, f64::max)
+    spots(references, x, plot)
+        .iter()
+        .map(|spot| plot.top - spot.middle + 8.0)
+        .fold(6.0, f64::max)
 }
 
 fn spots(references: &[Reference], x: &Axis, plot: &Rect) -> Vec<Spot> {
+    let position = |reference: &Reference| match reference.at {
+        at if is_usable(at) => x.position(at),
+        _ => 2.0,
+    };
+    let line =
+        |reference: &Reference| plot.left + position(reference).clamp(0.0, 1.0) * plot.width();
+    let lines: Vec<f64> = references.iter().map(line).collect();
     let mut rows: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut spots = Vec::new();
-    for reference in references {
-        let position = if is_usable(reference.at) { x.position(reference.at) } else { 2.0 };
+    for (i, reference) in references.iter().enumerate() {
         let label = ellipsize(&reference.label, SMALL, false, plot.width() / 2.0);
-        let text = match position {
+        let text = match position(reference) {
             p if p > 1.0 => format!("{label} →"),
             p if p < 0.0 => format!("← {label}"),
             _ => label,
         };
         let half = width(&text, SMALL, false) / 2.0;
-        let wanted = plot.left + position.clamp(0.0, 1.0) * plot.width();
-        let center = wanted.min(plot.right + 8.0 - half).max(plot.left + half);
-        let clash = |row: &Vec<(f64, f64)>| {
-            row.iter().any(|&(left, right)| center - half < right + 8.0 && center + half > left - 8.0)
+        let fits = |row: &[(f64, f64)], center: f64| {
+            let (left, right) = (center - half - 2.0, center + half + 2.0);
+            let crosses = |(j, line): (usize, &f64)| j != i && (left..right).contains(line);
+            !row.iter()
+                .any(|&(from, to)| left < to + 4.0 && right > from - 4.0)
+                && !lines.iter().enumerate().any(crosses)
         };
-        let row = rows.iter().position(|row| !clash(row)).unwrap_or(rows.len());
-        if row == rows.len() {
+        // Over its line, else left or right of it, else a row higher.
+        let wanted = [0.0, -half - 2.0, half + 2.0].map(|aside| {
+            (lines[i] + aside)
+                .min(plot.right + 8.0 - half)
+                .max(plot.left - 8.0 + half)
+        });
+        let found = rows.iter().enumerate().find_map(|(row, taken)| {
+            let center = wanted.into_iter().find(|&center| fits(taken, center))?;
+            Some((row, center))
+        });
+        let (row, center) = found.unwrap_or_else(|| {
+            let free = wanted.into_iter().find(|&center| fits(&[], center));
             rows.push(Vec::new());
-        }
+            (rows.len() - 1, free.unwrap_or(wanted[0]))
+        });
         rows[row].push((center - half, center + half));
-        spots.push(Spot { text, x: center, middle: plot.top - 9.0 - row as f64 * (SMALL + 3.0) });
+        spots.push(Spot {
+            text,
+            x: center,
+            middle: plot.top - 9.0 - row as f64 * (SMALL + 3.0),
+        });
     }
     spots
 }

@@ -53,7 +53,13 @@ impl BoxStats {
 
     /// Whether all six numbers are finite and in order, the mean aside.
     pub(crate) fn is_sound(&self) -> bool {
-        let marks = [self.whisker_low, self.q1, self.median, self.q3, self.whisker_high];
+        let marks = [
+            self.whisker_low,
+            self.q1,
+            self.median,
+            self.q3,
+            self.whisker_high,
+        ];
         marks.iter().all(|&mark| crate::axis::is_usable(mark))
             && marks.windows(2).all(|pair| pair[0] <= pair[1])
     }
@@ -66,7 +72,11 @@ fn mean(values: &[f64]) -> f64 {
     }
     let count = values.len() as f64;
     let sum: f64 = values.iter().sum();
-    if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() }
+    if sum.is_finite() {
+        sum / count
+    } else {
+        values.iter().map(|value| value / count).sum()
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +88,10 @@ mod tests {
         let values = [9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 100.0, f64::NAN];
         let stats = BoxStats::from_values("x", &values);
         assert_eq!((stats.q1, stats.median, stats.q3), (3.0, 5.0, 8.0));
-        assert_eq!((stats.whisker_low, stats.whisker_high, stats.mean), (1.0, 9.0, 14.5));
+        assert_eq!(
+            (stats.whisker_low, stats.whisker_high, stats.mean),
+            (1.0, 9.0, 14.5)
+        );
         assert!(stats.is_sound());
         assert!(!BoxStats::from_values("none", &[]).is_sound());
     }

@@ -78,7 +78,11 @@ impl Rgb {
             let sum = u32::from(a) * (100 - percent) + u32::from(b) * percent;
             u8::try_from(sum / 100).unwrap_or(u8::MAX)
         };
-        Self(blend(self.0, other.0), blend(self.1, other.1), blend(self.2, other.2))
+        Self(
+            blend(self.0, other.0),
+            blend(self.1, other.1),
+            blend(self.2, other.2),
+        )
     }
 
     /// Whether white text is easier to read on it than dark text.
@@ -122,20 +126,32 @@ pub(crate) struct Pen {
 
 impl Pen {
     pub(crate) const fn solid(color: Rgb, width: f64) -> Self {
-        Self { color, width, dash: Dash::Solid }
+        Self {
+            color,
+            width,
+            dash: Dash::Solid,
+        }
     }
 
     /// The line of series `slot`, simulated or published.
     pub(crate) fn series(slot: usize, is_published: bool) -> Self {
         if is_published {
-            Self { color: published(slot), width: 1.6, dash: Dash::Dashed }
+            Self {
+                color: published(slot),
+                width: 1.6,
+                dash: Dash::Dashed,
+            }
         } else {
             Self::solid(color(slot), 1.9)
         }
     }
 
     pub(crate) const fn reference() -> Self {
-        Self { color: INK, width: 1.2, dash: Dash::Dotted }
+        Self {
+            color: INK,
+            width: 1.2,
+            dash: Dash::Dotted,
+        }
     }
 }
 
@@ -157,11 +173,20 @@ pub(crate) struct TextPen {
     pub(crate) anchor: Anchor,
     /// Reads from bottom to top.
     pub(crate) upwards: bool,
+    /// A white rim keeps it readable over grid lines.
+    pub(crate) halo: bool,
 }
 
 impl TextPen {
     pub(crate) const fn new(size: f64, anchor: Anchor) -> Self {
-        Self { color: INK, size, bold: false, anchor, upwards: false }
+        Self {
+            color: INK,
+            size,
+            bold: false,
+            anchor,
+            upwards: false,
+            halo: false,
+        }
     }
 
     pub(crate) const fn color(mut self, color: Rgb) -> Self {

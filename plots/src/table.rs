@@ -31,8 +31,10 @@ impl Table {
     /// [`PlotError::Open`] if it cannot be opened, [`PlotError::Csv`] if it is not such a table.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, PlotError> {
         let path = path.as_ref();
-        let file = File::open(path)
-            .map_err(|source| PlotError::Open { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|source| PlotError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::read(path.display().to_string(), file)
     }
 
@@ -43,14 +45,27 @@ impl Table {
     /// [`PlotError::Csv`] if it is not such a table.
     pub fn read(name: impl Into<String>, source: impl Read) -> Result<Self, PlotError> {
         let name = name.into();
-        let wrong = |source| PlotError::Csv { file: name.clone(), source };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(source);
-        let header = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
+        let wrong = |source| PlotError::Csv {
+            file: name.clone(),
+            source,
+        };
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(source);
+        let header = reader
+            .headers()
+            .map_err(wrong)?
+            .iter()
+            .map(str::to_owned)
+            .collect();
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.map_err(wrong)?;
             let line = record.position().map_or(0, csv::Position::line);
-            rows.push(Row { line, cells: record.iter().map(str::to_owned).collect() });
+            rows.push(Row {
+                line,
+                cells: record.iter().map(str::to_owned).collect(),
+            });
         }
         Ok(Self { name, header, rows })
     }
@@ -100,7 +115,11 @@ impl Table {
     /// [`PlotError::NoColumn`].
     pub fn column_text(&self, column: &str) -> Result<Vec<String>, PlotError> {
         let index = self.index(column)?;
-        Ok(self.rows.iter().map(|row| row.cells[index].clone()).collect())
+        Ok(self
+            .rows
+            .iter()
+            .map(|row| row.cells[index].clone())
+            .collect())
     }
 
     /// Two numeric columns as points; rows in which either is empty keep their NaN.
@@ -113,10 +132,13 @@ impl Table {
     }
 
     fn index(&self, column: &str) -> Result<usize, PlotError> {
-        self.header.iter().position(|name| name == column).ok_or_else(|| PlotError::NoColumn {
-            file: self.name.clone(),
-            column: column.to_owned(),
-            available: self.header.join(", "),
-        })
+        self.header
+            .iter()
+            .position(|name| name == column)
+            .ok_or_else(|| PlotError::NoColumn {
+                file: self.name.clone(),
+                column: column.to_owned(),
+                available: self.header.join(", "),
+            })
     }
 }

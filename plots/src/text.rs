@@ -45,7 +45,9 @@ pub(crate) fn ellipsize(text: &str, size: f64, bold: bool, limit: f64) -> String
 pub(crate) fn wrap(text: &str, size: f64, bold: bool, limit: f64, lines: usize) -> Vec<String> {
     let mut done: Vec<String> = Vec::new();
     let mut line = String::new();
-    let mut rest = text.split_inclusive([' ', '-', '+', '_', '/', ',']).peekable();
+    let mut rest = text
+        .split_inclusive([' ', '-', '+', '_', '/', ','])
+        .peekable();
     while let Some(part) = rest.next() {
         let longer = format!("{line}{part}");
         if line.is_empty() || width(longer.trim_end(), size, bold) <= limit {
@@ -58,7 +60,9 @@ pub(crate) fn wrap(text: &str, size: f64, bold: bool, limit: f64, lines: usize) 
         }
     }
     done.push(line);
-    done.iter().map(|line| ellipsize(line.trim(), size, bold, limit)).collect()
+    done.iter()
+        .map(|line| ellipsize(line.trim(), size, bold, limit))
+        .collect()
 }
 
 /// `text` made safe for element content and attribute values of XML and HTML. Characters that XML
@@ -88,7 +92,10 @@ mod tests {
     fn wrapping_breaks_after_joints_and_cuts_the_rest() {
         let lines = |text, limit, most| wrap(text, 11.0, false, limit, most);
         assert_eq!(lines("random", 60.0, 3), ["random"]);
-        assert_eq!(lines("local-cache-aware", 60.0, 3), ["local-", "cache-", "aware"]);
+        assert_eq!(
+            lines("local-cache-aware", 60.0, 3),
+            ["local-", "cache-", "aware"]
+        );
         assert_eq!(lines("local-cache-aware", 60.0, 2), ["local-", "cache-aw…"]);
         assert_eq!(lines("unbreakablename", 40.0, 3), ["unbrea…"]);
         assert_eq!(lines("", 40.0, 3), [""]);
@@ -96,6 +103,9 @@ mod tests {
 
     #[test]
     fn escaping_leaves_no_markup() {
-        assert_eq!(escape("a<b>&\"c'\u{1}"), "a&lt;b&gt;&amp;&quot;c&#39;\u{fffd}");
+        assert_eq!(
+            escape("a<b>&\"c'\u{1}"),
+            "a&lt;b&gt;&amp;&quot;c&#39;\u{fffd}"
+        );
     }
 }

@@ -17,11 +17,17 @@ pub(crate) fn within(
     let mut skipped: Option<(f64, f64)> = None;
     for &point in points {
         let here = place(point);
-        let moved = here.0.abs_diff(last.0).saturating_add(here.1.abs_diff(last.1));
+        let moved = here
+            .0
+            .abs_diff(last.0)
+            .saturating_add(here.1.abs_diff(last.1));
         if kept.is_empty() || moved >= distance {
             if let Some(before) = skipped.take() {
                 let from = place(before);
-                let jump = here.0.abs_diff(from.0).saturating_add(here.1.abs_diff(from.1));
+                let jump = here
+                    .0
+                    .abs_diff(from.0)
+                    .saturating_add(here.1.abs_diff(from.1));
                 if jump >= distance {
                     kept.push(before);
                 }
@@ -47,7 +53,9 @@ pub(crate) fn min_max(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     let mut kept = vec![points[0]];
     for i in 0..slices {
         let slice = &inner[inner.len() * i / slices..inner.len() * (i + 1) / slices];
-        let Some(&first) = slice.first() else { continue };
+        let Some(&first) = slice.first() else {
+            continue;
+        };
         let (mut low, mut high) = ((0, first), (0, first));
         for (at, &point) in slice.iter().enumerate() {
             if point.1 < low.1.1 {
@@ -85,7 +93,14 @@ mod tests {
 
     #[test]
     fn near_points_go_and_jumps_stay() {
-        let points = [(0.0, 0.0), (1.0, 0.0), (2.0, 0.0), (2.0, 50.0), (2.0, 51.0), (3.0, 51.0)];
+        let points = [
+            (0.0, 0.0),
+            (1.0, 0.0),
+            (2.0, 0.0),
+            (2.0, 50.0),
+            (2.0, 51.0),
+            (3.0, 51.0),
+        ];
         let kept = within(&points, 10, |(x, y)| (x as i32, y as i32));
         assert_eq!(kept, [(0.0, 0.0), (2.0, 0.0), (2.0, 50.0), (3.0, 51.0)]);
     }

@@ -1,6 +1,6 @@
 //! Where an axis has ticks and how they are written: 0, 0.5, 1; 10k, 20k; 0.1, 1, 10.
 //!
-//! Steps are 1, 2 or 5 times a power of ten. Powers of ten are parsed, not computed, so that they
+//! Steps are 1, 2 or 5 times a power of ten (a logarithmic axis also has 3s). Powers of ten are parsed, not computed, so that they
 //! are the nearest floats on every machine. Not here: the mapping to pixels (`axis`).
 
 /// The ticks of one axis.
@@ -12,7 +12,7 @@ pub(crate) struct Ticks {
     pub(crate) labels: Vec<String>,
 }
 
-/// A step of `digit`·10^`power`, digit 1, 2 or 5.
+/// A step of `digit`·10^`power`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     digit: f64,
@@ -20,6 +20,10 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    pub(crate) fn of(digit: f64, power: i32) -> Self {
+        Self { digit, power }
+    }
+
     /// The smallest nice step that needs at most `most` steps for `span` (> 0).
     pub(crate) fn at_least(span: f64, most: usize) -> Self {
         let raw = span / most.max(1) as f64;
@@ -29,7 +33,10 @@ impl Step {
                 return Self { digit, power };
             }
         }
-        Self { digit: 1.0, power: power + 1 }
+        Self {
+            digit: 1.0,
+            power: power + 1,
+        }
     }
 
     pub(crate) fn size(self) -> f64 {
@@ -61,9 +68,14 @@ pub(crate) fn linear(low: f64, high: f64, step: Step) -> Ticks {
     let first = libm::ceil(low / size - 1e-6);
     let count = (libm::floor(high / size + 1e-6) - first) as usize;
     // `+ 0.0` turns a negative zero into zero.
-    let at: Vec<f64> = (0..=count.min(100)).map(|i| (first + i as f64) * size + 0.0).collect();
+    let at: Vec<f64> = (0..=count.min(100))
+        .map(|i| (first + i as f64) * size + 0.0)
+        .collect();
     let largest = low.abs().max(high.abs());
-    let labels = at.iter().map(|&value| written(value, largest, step.power)).collect();
+    let labels = at
+        .iter()
+        .map(|&value| written(value, largest, step.power))
+        .collect();
     Ticks { at, labels }
 }
 
@@ -78,7 +90,10 @@ pub(crate) fn log(low: f64, high: f64, most: usize) -> Ticks {
         _ => &[1.0, 2.0, 5.0],
     };
     let stride = decades.div_ceil(most.max(1)).max(1);
-    let mut ticks = Ticks { at: Vec::new(), labels: Vec::new() };
+    let mut ticks = Ticks {
+        at: Vec::new(),
+        labels: Vec::new(),
+    };
     for power in (first..=last).step_by(stride) {
         for digit in digits {
             let value = digit * ten_to(power);
@@ -99,8 +114,8 @@ fn written(value: f64, largest: f64, power: i32) -> String {
     }
     let (unit, shift) = match largest {
         l if !(1e-6..1e16).contains(&l) => return scientific(value),
-        l if l >= 1e13 => ("T", 12),
-        l if l >= 1e10 => ("G", 9),
+        l if l >= 1e12 => ("T", 12),
+        l if l >= 1e9 => ("G", 9),
         l if l >= 1e6 => ("M", 6),
         l if l >= 1e4 => ("k", 3),
         _ => ("", 0),
@@ -137,7 +152,9 @@ mod tests {
     use super::*;
 
     fn labels(low: f64, high: f64, most: usize) -> String {
-        linear(low, high, Step::at_least(high - low, most)).labels.join(" ")
+        linear(low, high, Step::at_least(high - low, most))
+            .labels
+            .join(" ")
     }
 
     #[test]
@@ -155,13 +172,15 @@ mod tests {
         let labels = |low, high, most| log(low, high, most).labels.join(" ");
         assert_eq!(labels(0.1, 100.0, 6), "0.1 1 10 100");
         assert_eq!(labels(20.0, 1000.0, 8), "20 30 100 300 1000");
-        assert_eq!(labels(1e3, 1e9, 8), "1000 10k 100k 1M 10M 100M 1000M");
+        assert_eq!(labels(1e3, 1e9, 8), "1000 10k 100k 1M 10M 100M 1G");
         assert_eq!(labels(1e-9, 1e9, 4), "1e-9 0.0001 1 100k 10G");
     }
 
     #[test]
     fn short_numbers_keep_three_digits() {
-        let all = [0.0, 0.01234, 0.5, 3.068, 19.65, 123.4, 1234.0, 56_780.0, -2.5];
+        let all = [
+            0.0, 0.01234, 0.5, 3.068, 19.65, 123.4, 1234.0, 56_780.0, -2.5,
+        ];
         let texts: Vec<String> = all.iter().map(|&value| short(value)).collect();
         assert_eq!(
             texts.join(" "),

@@ -6,13 +6,11 @@
 
 use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
-use crate::panel::{
-    Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching,
-};
+use crate::panel::{Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching};
 use crate::sheet::{Cast, Rect, Sheet};
 use crate::style::{self, HEIGHT, Pen, RIM, WIDTH};
 use crate::thin;
-use crate::ticks::{Ticks, linear, Step};
+use crate::ticks::{Step, Ticks, linear};
 
 /// Series over time.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +53,11 @@ const MOST_POINTS: usize = 600;
 impl TimeChart {
     /// A chart with one panel.
     pub fn single(title: impl Into<String>, panel: TimePanel) -> Self {
-        Self { title: title.into(), x_label: "time".to_owned(), panels: vec![panel] }
+        Self {
+            title: title.into(),
+            x_label: "time".to_owned(),
+            panels: vec![panel],
+        }
     }
 
     /// The picture.
@@ -71,7 +73,10 @@ impl TimeChart {
         let x = time_scale(extent(times).unwrap_or((0.0, 1.0)), &self.x_label);
         let ys: Vec<Scale> = self.panels.iter().map(TimePanel::y_scale).collect();
         let left = RIM + ys.iter().map(left_margin).fold(0.0, f64::max);
-        let right = self.panels.iter().map(|panel| right_margin(&panel.references));
+        let right = self
+            .panels
+            .iter()
+            .map(|panel| right_margin(&panel.references));
         let right = WIDTH - RIM - right.fold(0.0, f64::max);
 
         let count = self.panels.len().max(1) as f64;
@@ -81,7 +86,12 @@ impl TimeChart {
         let mut top = sheet.body().top + 10.0;
         let mut slots = cast.slots.iter().copied();
         for (i, panel) in self.panels.iter().enumerate() {
-            let plot = Rect { left, top, right, bottom: top + height };
+            let plot = Rect {
+                left,
+                top,
+                right,
+                bottom: top + height,
+            };
             let axes = Panel::new(&sheet, plot, &x, &ys[i]);
             if i + 1 == self.panels.len() {
                 axes.label_x(&x);
@@ -92,7 +102,12 @@ impl TimeChart {
             top += height + 22.0;
         }
         if self.panels.is_empty() {
-            let plot = Rect { left, top, right, bottom: top + height };
+            let plot = Rect {
+                left,
+                top,
+                right,
+                bottom: top + height,
+            };
             Panel::new(&sheet, plot, &x, &Scale::new(Axis::exact(0.0, 1.0), 5, "")).note("no data");
         }
         Ok(sheet.finish())
@@ -101,8 +116,15 @@ impl TimeChart {
 
 impl TimePanel {
     fn y_scale(&self) -> Scale {
-        let values = || self.series.iter().flat_map(|s| &s.points).map(|point| point.1);
-        let limits = self.y_limits.filter(|(low, high)| is_usable(*low) && is_usable(*high));
+        let values = || {
+            self.series
+                .iter()
+                .flat_map(|s| &s.points)
+                .map(|point| point.1)
+        };
+        let limits = self
+            .y_limits
+            .filter(|(low, high)| is_usable(*low) && is_usable(*high));
         let axis = match limits {
             Some((low, high)) => Axis::exact(low, high),
             None => {
@@ -117,7 +139,12 @@ impl TimePanel {
         let mut is_empty = true;
         for (series, &slot) in self.series.iter().zip(slots) {
             let pen = Pen::series(slot, series.published);
-            let pen = if series.published { pen } else { Pen { width: 1.6, ..pen } };
+            let is_long = series.points.len() > MOST_POINTS / 2;
+            let pen = if is_long {
+                Pen { width: 1.3, ..pen }
+            } else {
+                pen
+            };
             axes.sheet.begin_group(&series.name);
             let runs = series.runs();
             let total: usize = runs.iter().map(Vec::len).sum();
@@ -138,12 +165,7 @@ impl TimePanel {
 }
 
 /// A run of one sample has no length: it is drawn as a point.
-fn mark_run(
-    axes: &Panel<'_>,
-    run: &[(f64, f64)],
-    slot: usize,
-    pen: Pen,
-) -> Result<(), PlotError> {
+fn mark_run(axes: &Panel<'_>, run: &[(f64, f64)], slot: usize, pen: Pen) -> Result<(), PlotError> {
     match run {
         [only] => axes.mark(*only, style::marker(slot), pen.color, 3.0),
         _ => Ok(()),
@@ -178,38 +200,49 @@ impl TimeSeries {
         points.retain(|point| is_usable(point.0));
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let runs = points.split(|point| !is_usable(point.1));
-        runs.filter(|run| !run.is_empty()).map(<[_]>::to_vec).collect()
+        runs.filter(|run| !run.is_empty())
+            .map(<[_]>::to_vec)
+            .collect()
     }
 }
 
 /// An axis over the given seconds, with ticks in the unit that suits them.
 fn time_scale((from, to): (f64, f64), label: &str) -> Scale {
-    let from = if from > 0.0 && from <= 0.2 * to { 0.0 } else { from };
+    let from = if from > 0.0 && from <= 0.2 * to {
+        0.0
+    } else {
+        from
+    };
     let axis = Axis::exact(from, to);
-    let (low, high) = (axis.low(), axis.high());
-    let (unit, seconds) = match high - low {
+    let (unit, seconds) = match axis.high() - axis.low() {
         span if span <= 600.0 => ("s", 1.0),
         span if span <= 3.0 * 3600.0 => ("min", 60.0),
         _ => ("h", 3600.0),
     };
-    let span = (high - low) / seconds;
-    let ticks = match (unit, span) {
-        // Clock-like steps where decimal ones would be odd.
-        ("min", s) if (25.0..=80.0).contains(&s) => every(10.0, low / seconds, high / seconds),
-        ("min", s) if s > 80.0 => every(30.0, low / seconds, high / seconds),
-        ("h", s) if (8.0..=30.0).contains(&s) => every(3.0, low / seconds, high / seconds),
-        _ => linear(low / seconds, high / seconds, Step::at_least(span, 8)),
+    let (low, high) = (axis.low() / seconds, axis.high() / seconds);
+    // Clock-like steps where decimal ones would be odd.
+    let step = match (unit, high - low) {
+        ("min", span) if (25.0..=80.0).contains(&span) => Step::of(1.0, 1),
+        ("min", span) if span > 80.0 => Step::of(3.0, 1),
+        ("h", span) if (8.0..=30.0).contains(&span) => Step::of(3.0, 0),
+        (_, span) => Step::at_least(span, 8),
     };
+    // A last sample shortly before a round time (3,599 s) must not lose its tick.
+    let round = libm::ceil(high / step.size() - 1e-6) * step.size();
+    let high = if round - high <= 0.01 * (high - low) {
+        round
+    } else {
+        high
+    };
+    let ticks = linear(low, high, step);
     let at = ticks.at.iter().map(|at| at * seconds).collect();
-    let ticks = Ticks { at, labels: ticks.labels };
-    Scale { axis, ticks, label: format!("{label} ({unit})") }
-}
-
-/// Ticks at whole multiples of `step`.
-fn every(step: f64, low: f64, high: f64) -> Ticks {
-    let first = libm::ceil(low / step - 1e-6);
-    let count = (libm::floor(high / step + 1e-6) - first) as usize;
-    let at: Vec<f64> = (0..=count.min(100)).map(|i| (first + i as f64) * step + 0.0).collect();
-    let labels = at.iter().map(|value| format!("{value:.0}")).collect();
-    Ticks { at, labels }
+    let ticks = Ticks {
+        at,
+        labels: ticks.labels,
+    };
+    Scale {
+        axis: Axis::exact(axis.low(), high * seconds),
+        ticks,
+        label: format!("{label} ({unit})"),
+    }
 }
