@@ -89,9 +89,14 @@ impl Axis {
         }
     }
 
-    /// The same axis with an upper end of `high`, if that leaves anything of it.
+    /// The same axis with an upper end of `high`, if that leaves a fair piece of an axis.
     pub(crate) fn up_to(mut self, high: Option<f64>) -> Self {
-        if let Some(high) = high.filter(|&high| is_usable(high) && high > self.low) {
+        let least = if self.is_log {
+            self.low * 1.5
+        } else {
+            self.low + self.low.abs().max(1.0 / LARGEST) * 1e-6
+        };
+        if let Some(high) = high.filter(|&high| is_usable(high) && high > least) {
             self.high = high;
         }
         self

