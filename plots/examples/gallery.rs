@@ -8,8 +8,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use conductor_plots::{
-    BarChart, BarSeries, Best, BoxChart, BoxStats, CdfChart, CdfData, CdfSeries, Cell, Column,
-    Figure, HeatChart, LineChart, LineSeries, PlotError, Reference, Report, ResultTable, TimeChart,
+    BarChart, BarSeries, Best, BoxChart, BoxStats, CdfChart, CdfSeries, Cell, Column, Figure,
+    HeatChart, LineChart, LineSeries, PlotError, Reference, Report, ResultTable, TimeChart,
     TimePanel, TimeSeries, Verdict,
 };
 
@@ -164,14 +164,8 @@ fn ttfts() -> Vec<Vec<f64>> {
 }
 
 fn cdf() -> CdfChart {
-    let series = POLICIES
-        .iter()
-        .zip(ttfts())
-        .map(|(name, values)| CdfSeries {
-            name: (*name).to_owned(),
-            data: CdfData::Values(values),
-            published: false,
-        });
+    let series = POLICIES.iter().zip(ttfts());
+    let series = series.map(|(name, values)| CdfSeries::simulated(*name, values));
     CdfChart {
         title: "Time to first token by prefill policy, conversation trace".to_owned(),
         x_label: "TTFT (s)".to_owned(),
@@ -184,24 +178,14 @@ fn cdf() -> CdfChart {
 
 fn cdf_published() -> CdfChart {
     let mut draws = Draws(3);
-    let published = |name: &str, points: &[(f64, f64)]| CdfSeries {
-        name: name.to_owned(),
-        data: CdfData::Points(points.to_vec()),
-        published: true,
-    };
-    let simulated = |name: &str, values: Vec<f64>| CdfSeries {
-        name: name.to_owned(),
-        data: CdfData::Values(values),
-        published: false,
-    };
-    let mooncake = [
+    let mooncake = vec![
         (50.0, 0.035),
         (70.0, 0.377),
         (90.0, 0.867),
         (100.0, 0.966),
         (150.0, 0.998),
     ];
-    let vllm = [
+    let vllm = vec![
         (50.0, 0.033),
         (70.0, 0.118),
         (100.0, 0.161),
@@ -211,7 +195,7 @@ fn cdf_published() -> CdfChart {
         (500.0, 0.864),
         (1000.0, 0.979),
     ];
-    let chunked = [
+    let chunked = vec![
         (50.0, 0.012),
         (70.0, 0.064),
         (100.0, 0.094),
@@ -226,11 +210,11 @@ fn cdf_published() -> CdfChart {
         x_label: "TBT (ms)".to_owned(),
         x_max: Some(500.0),
         series: vec![
-            simulated("Mooncake", draws.lognormal(76.0, 0.2, 12_031)),
-            simulated("vLLM", draws.lognormal(230.0, 0.75, 12_031)),
-            published("Mooncake", &mooncake),
-            published("vLLM", &vllm),
-            published("vLLM, chunked prefill", &chunked),
+            CdfSeries::simulated("Mooncake", draws.lognormal(76.0, 0.2, 12_031)),
+            CdfSeries::simulated("vLLM", draws.lognormal(230.0, 0.75, 12_031)),
+            CdfSeries::published("Mooncake", mooncake),
+            CdfSeries::published("vLLM", vllm),
+            CdfSeries::published("vLLM, chunked prefill", chunked),
         ],
         markers: vec![
             Reference::new(100.0, "SLO 100 ms"),
@@ -244,11 +228,7 @@ fn cdf_published() -> CdfChart {
 fn cdf_empty() -> CdfChart {
     CdfChart {
         x_label: "TTFT (s)".to_owned(),
-        series: vec![CdfSeries {
-            name: "kvcache-centric".to_owned(),
-            data: CdfData::Values(Vec::new()),
-            published: false,
-        }],
+        series: vec![CdfSeries::simulated("kvcache-centric", Vec::new())],
         ..CdfChart::default()
     }
 }

@@ -116,6 +116,26 @@ impl CdfChart {
     }
 }
 
+impl CdfSeries {
+    /// The curve of simulated `values`.
+    pub fn simulated(name: impl Into<String>, values: Vec<f64>) -> Self {
+        Self {
+            name: name.into(),
+            data: CdfData::Values(values),
+            published: false,
+        }
+    }
+
+    /// A published curve through `points` (x, share between 0 and 1).
+    pub fn published(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            data: CdfData::Points(points),
+            published: true,
+        }
+    }
+}
+
 impl CdfData {
     /// The curve's corners (x, share in %), ascending in x.
     fn points(&self) -> Vec<(f64, f64)> {

@@ -71,14 +71,16 @@ impl HeatChart {
             .fold(0.0, f64::max);
         let right = WIDTH - RIM - (22.0 + 14.0 + 8.0 + bar + LABEL + 8.0);
         let cell = ((right - left) / self.columns.len().max(1) as f64).min(150.0);
-        let high = (280.0 / self.rows.len().max(1) as f64).clamp(4.0, 34.0);
+        // Few rows are tall enough for the colour scale beside them.
+        let rows = self.rows.len().max(1) as f64;
+        let high = (280.0 / rows).clamp(4.0, 34.0).max(120.0 / rows);
         let columns: Vec<Vec<String>> = self
             .columns
             .iter()
             .map(|name| wrap(name, TICK, false, cell - 4.0, 3))
             .collect();
         let lines = columns.iter().map(Vec::len).max().unwrap_or(1) as f64;
-        let height = (high * self.rows.len() as f64).max(120.0);
+        let height = high * rows;
         let sheet = Sheet::new(&self.title, &[], 6.0 + height + 12.0 + lines * 15.0 + 30.0);
         let top = sheet.body().top + 6.0;
         let right = left + cell * self.columns.len().max(1) as f64;

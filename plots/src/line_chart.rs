@@ -40,6 +40,26 @@ pub struct LineSeries {
     pub published: bool,
 }
 
+impl LineSeries {
+    /// A simulated line through `points`.
+    pub fn simulated(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points,
+            published: false,
+        }
+    }
+
+    /// A published line through `points`.
+    pub fn published(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points,
+            published: true,
+        }
+    }
+}
+
 impl LineChart {
     /// The picture.
     ///

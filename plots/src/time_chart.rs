@@ -194,6 +194,24 @@ fn mark_series(
 }
 
 impl TimeSeries {
+    /// A simulated line through `points`.
+    pub fn simulated(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points,
+            published: false,
+        }
+    }
+
+    /// A published line through `points`.
+    pub fn published(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points,
+            published: true,
+        }
+    }
+
     /// The samples in order of time, cut where one is missing.
     fn runs(&self) -> Vec<Vec<(f64, f64)>> {
         let mut points = self.points.clone();
