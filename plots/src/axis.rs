@@ -131,7 +131,7 @@ impl Axis {
         libm::exp10(low + position * (high - low))
     }
 
-    /// Up to about `most` ticks.
+    /// Ticks: about `most` of them, a few more at times.
     pub(crate) fn ticks(&self, most: usize) -> Ticks {
         if self.is_log {
             let ticks = ticks::log(self.low, self.high, most);
@@ -139,11 +139,9 @@ impl Axis {
                 return ticks;
             }
         }
-        ticks::linear(
-            self.low,
-            self.high,
-            Step::at_least(self.high - self.low, most),
-        )
+        // Rounding its ends made the axis up to two steps longer than was asked for.
+        let step = Step::at_least(self.high - self.low, most + 2);
+        ticks::linear(self.low, self.high, step)
     }
 }
 

@@ -32,6 +32,7 @@ mod line_chart;
 mod panel;
 mod report;
 mod sheet;
+mod spots;
 mod stats;
 mod style;
 mod table;

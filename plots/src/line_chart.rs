@@ -2,10 +2,9 @@
 
 use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
-use crate::panel::{
-    Panel, Reference, Scale, X_LABELS, left_margin, right_margin, strip, worth_reaching,
-};
+use crate::panel::{Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching};
 use crate::sheet::{Cast, Rect, Sheet};
+use crate::spots::strip;
 use crate::style::{self, HEIGHT, Pen, RIM, WIDTH};
 
 /// Lines over one pair of axes.
