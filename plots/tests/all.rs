@@ -1,0 +1,7 @@
+//! All integration tests of the crate, in one binary.
+
+mod odd_input;
+mod page;
+mod pictures;
+mod tables;
+mod xml;
