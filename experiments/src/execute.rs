@@ -1,0 +1,75 @@
+//! One run, measured.
+
+use crate::inputs::{InputError, WorkloadInput};
+use crate::measure::Stopwatch;
+use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_sim::report::RunLabels;
+use conductor_sim::{Mode, Observer, RunConfig, RunReport, RunResult, SimError};
+
+/// Why a run gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The input is wrong.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The run failed.
+    #[error(transparent)]
+    Sim(#[from] SimError),
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The requests.
+    pub workload: WorkloadInput,
+    /// The nodes.
+    pub cluster: ClusterConfig,
+    /// The policy.
+    pub policy: PolicyConfig,
+    /// Seed of random policies and noise.
+    pub seed: u64,
+    /// Keep samples of every node.
+    pub node_samples: bool,
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What was run.
+    pub config: RunConfig,
+    /// All that came out.
+    pub result: RunResult,
+    /// What it says of itself.
+    pub report: RunReport,
+}
+
+/// Runs a job.
+///
+/// # Errors
+/// If the workload is wrong, also far into a trace, or the run fails.
+pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
+    let watch = Stopwatch::start();
+    let requests = job.workload.open()?;
+    let config = RunConfig {
+        cluster: job.cluster.clone(),
+        policy: job.policy.clone(),
+        seed: job.seed,
+        mode: Mode::FastForward,
+        node_samples: job.node_samples,
+    };
+    let result = conductor_sim::run(&config, requests, observer)?;
+    let cost = watch.read();
+    let labels = RunLabels {
+        trace: job.workload.name.clone(),
+        speed: job.workload.speed,
+        wall_s: cost.wall_s,
+        cpu_s: cost.cpu_s,
+        peak_rss_mb: cost.peak_rss_mb,
+    };
+    let report = RunReport::new(&config, &result, labels);
+    Ok(Done {
+        config,
+        result,
+        report,
+    })
+}

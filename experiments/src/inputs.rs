@@ -1,0 +1,334 @@
+//! Names and files, as a person gives them, to parsed workloads, clusters and policies.
+//!
+//! A cluster, policy, profile or workload is a built-in name or a TOML file; a trace is a well-known name or a file. An
+//! argument that has a path separator or ends in `.toml` is a file.
+
+use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
+use conductor_core::units::{Nanos, Tokens};
+use conductor_core::workload::WorkloadRequest;
+use conductor_traces::formats::{self, ReadOptions, TraceError};
+use conductor_traces::generate::{GenerateOptions, Workload, WorkloadError, builtin_names};
+use std::path::{Path, PathBuf};
+
+/// The built-in workload that is generated where nothing else is named.
+pub const DEFAULT_WORKLOAD: &str = "kimi-conversation";
+/// The cluster where nothing else is named.
+pub const DEFAULT_CLUSTER: &str = "a800-8p8d";
+/// The policy where nothing else is named.
+pub const DEFAULT_POLICY: &str = "kvcache-centric";
+/// The policies that are compared where none is named: those of FAST'25 Fig 5.
+pub const COMPARED_POLICIES: [&str; 4] = [
+    "random",
+    "least-loaded",
+    "local-cache-aware",
+    "kvcache-centric",
+];
+
+/// Why an input is refused; each is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// A configuration file is wrong.
+    #[error("{path}: {error}")]
+    Config {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        error: ConfigError,
+    },
+    /// A built-in name is not known.
+    #[error("{0}")]
+    Name(ConfigError),
+    /// A workload file is wrong.
+    #[error("{path}: {error}")]
+    WorkloadFile {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        error: WorkloadError,
+    },
+    /// A built-in workload is not known.
+    #[error("unknown workload \"{name}\", expected one of: {known}, or a TOML file")]
+    UnknownWorkload {
+        /// As given.
+        name: String,
+        /// All there are.
+        known: String,
+    },
+    /// A trace is wrong.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// A well-known trace is not on this machine.
+    #[error(
+        "trace \"{name}\" is neither in traces/data/ nor in ../shared/traces/: run traces/fetch.sh, or name a file"
+    )]
+    AbsentTrace {
+        /// As given.
+        name: String,
+    },
+    /// A number is out of its range.
+    #[error("{what}: expected {expected}, found {found}")]
+    Range {
+        /// Which number.
+        what: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// As given.
+        found: String,
+    },
+}
+
+/// Where requests come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A trace file.
+    Trace(PathBuf),
+    /// A generator.
+    Generated(Box<Workload>),
+}
+
+/// A workload that can be opened any number of times, each time with the same requests.
+#[derive(Clone, Debug)]
+pub struct WorkloadInput {
+    /// Name in reports.
+    pub name: String,
+    /// Where requests come from.
+    pub source: Source,
+    /// How many times faster than its stamps it is replayed; above 0.
+    pub speed: f64,
+    /// At most this many requests.
+    pub limit: Option<u64>,
+    /// How many requests a generator makes, if not its own default.
+    pub requests: Option<u64>,
+    /// Requests a second of a generator, if not its own default.
+    pub rate: Option<f64>,
+    /// Answers of this length in place of the trace's.
+    pub output: Option<Tokens>,
+    /// Tokens in a block.
+    pub block: Tokens,
+    /// Sort rows that are out of order, instead of refusing them.
+    pub sort: bool,
+    /// Seed of a generator.
+    pub seed: u64,
+}
+
+/// Requests of an opened workload.
+pub type Requests = Box<dyn Iterator<Item = Result<WorkloadRequest, TraceError>>>;
+
+impl WorkloadInput {
+    /// A trace by well-known name or file, `root` being where `traces/data/` is looked for.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn trace(name: &str, root: &Path) -> Result<Self, InputError> {
+        let known = formats::NAMED_TRACES
+            .iter()
+            .any(|(known, _)| *known == name);
+        let path = match formats::locate(name, root) {
+            Some(path) => path,
+            None if known => {
+                return Err(InputError::AbsentTrace {
+                    name: name.to_string(),
+                });
+            }
+            None => PathBuf::from(name),
+        };
+        Ok(Self::new(name, Source::Trace(path)))
+    }
+
+    /// A generator by built-in name or TOML file.
+    ///
+    /// # Errors
+    /// If there is no such workload or the file is wrong.
+    pub fn workload(name: &str) -> Result<Self, InputError> {
+        let workload = if is_file(name) {
+            let path = PathBuf::from(name);
+            Workload::from_toml(&read(&path)?)
+                .map_err(|error| InputError::WorkloadFile { path, error })?
+        } else {
+            Workload::builtin(name).map_err(|_| {
+                let known = builtin_names().collect::<Vec<_>>().join(", ");
+                InputError::UnknownWorkload {
+                    name: name.to_string(),
+                    known,
+                }
+            })?
+        };
+        Ok(Self::new(name, Source::Generated(Box::new(workload))))
+    }
+
+    fn new(name: &str, source: Source) -> Self {
+        Self {
+            name: name.to_string(),
+            source,
+            speed: 1.0,
+            limit: None,
+            requests: None,
+            rate: None,
+            output: None,
+            block: Tokens(512),
+            sort: false,
+            seed: 1,
+        }
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// If the speed or the rate is not a number above 0.
+    pub fn check(&self) -> Result<(), InputError> {
+        let positive = |what, value: f64| {
+            if value.is_finite() && (1e-6..=1e6).contains(&value) {
+                return Ok(());
+            }
+            let expected = "a number from 0.000001 to 1000000";
+            Err(InputError::Range {
+                what,
+                expected,
+                found: value.to_string(),
+            })
+        };
+        positive("speed", self.speed)?;
+        positive("rate", self.rate.unwrap_or(1.0))
+    }
+
+    /// Opens it from the start.
+    ///
+    /// # Errors
+    /// If a trace cannot be opened or its first row is wrong.
+    pub fn open(&self) -> Result<Requests, InputError> {
+        self.check()?;
+        let rows: Requests = match &self.source {
+            Source::Trace(path) => {
+                let options = ReadOptions {
+                    block_tokens: self.block,
+                    sort: self.sort,
+                };
+                Box::new(formats::open(path, &options)?)
+            }
+            Source::Generated(workload) => {
+                let options = GenerateOptions {
+                    requests: self.requests,
+                    rate: self.rate,
+                    ..Default::default()
+                };
+                Box::new(workload.generate(self.seed, &options).map(Ok))
+            }
+        };
+        let (speed, output) = (self.speed, self.output);
+        let limit = self.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        Ok(Box::new(rows.take(limit).map(move |row| {
+            let mut row = row?;
+            // At speed 1 stamps stay exactly as they are.
+            if speed != 1.0 {
+                row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
+            }
+            row.output = output.unwrap_or(row.output);
+            Ok(row)
+        })))
+    }
+}
+
+/// A policy by built-in name or TOML file.
+///
+/// # Errors
+/// If there is no such policy or the file is wrong.
+pub fn policy(name: &str) -> Result<PolicyConfig, InputError> {
+    if !is_file(name) {
+        return PolicyConfig::built_in(name).map_err(InputError::Name);
+    }
+    let path = PathBuf::from(name);
+    PolicyConfig::parse(&read(&path)?).map_err(|error| InputError::Config { path, error })
+}
+
+/// A cluster by built-in name or TOML file. Profiles that a file names and that are not built in are looked for beside
+/// it, as `<name>.toml`.
+///
+/// # Errors
+/// If there is no such cluster or a file is wrong.
+pub fn cluster(name: &str, block: Option<Tokens>) -> Result<ClusterConfig, InputError> {
+    let (config, path) = if is_file(name) {
+        let path = PathBuf::from(name);
+        let text = read(&path)?;
+        let profiles = profiles_beside(&path, &text)?;
+        let config = ClusterConfig::parse(&text, &profiles);
+        (
+            config.map_err(|error| InputError::Config {
+                path: path.clone(),
+                error,
+            })?,
+            path,
+        )
+    } else {
+        (
+            ClusterConfig::built_in(name).map_err(InputError::Name)?,
+            PathBuf::from(name),
+        )
+    };
+    let Some(block) = block else {
+        return Ok(config);
+    };
+    let mut text = config.text().clone();
+    text.block_tokens = block.0;
+    ClusterConfig::from_text(text, &config.profiles)
+        .map_err(|error| InputError::Config { path, error })
+}
+
+/// A profile by built-in name or TOML file.
+///
+/// # Errors
+/// If there is no such profile or the file is wrong.
+pub fn profile(name: &str) -> Result<Profile, InputError> {
+    if !is_file(name) {
+        return Profile::built_in(name).map_err(InputError::Name);
+    }
+    let path = PathBuf::from(name);
+    Profile::parse(&read(&path)?).map_err(|error| InputError::Config { path, error })
+}
+
+/// The profiles that lie beside a cluster file and that it names.
+fn profiles_beside(cluster: &Path, text: &str) -> Result<Vec<Profile>, InputError> {
+    let folder = cluster.parent().unwrap_or(Path::new("."));
+    let mut profiles = Vec::new();
+    // What is not a table of strings here is refused with its line by the cluster's own parser.
+    let named = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "profile").then(|| {
+            value
+                .split('#')
+                .next()
+                .unwrap_or("")
+                .trim()
+                .trim_matches('"')
+                .to_string()
+        })
+    });
+    for name in named {
+        let path = folder.join(format!("{name}.toml"));
+        if Profile::built_in(&name).is_err() && path.is_file() {
+            profiles.push(profile(&path.to_string_lossy())?);
+        }
+    }
+    Ok(profiles)
+}
+
+/// True if an argument means a file, not a built-in name.
+fn is_file(name: &str) -> bool {
+    name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR)
+}
+
+fn read(path: &Path) -> Result<String, InputError> {
+    std::fs::read_to_string(path).map_err(|error| InputError::Unreadable {
+        path: path.to_path_buf(),
+        error,
+    })
+}
