@@ -138,7 +138,7 @@ enum Copy {
 
 /// A run under way.
 struct Engine<'a> {
-    config: &'a RunConfig,
+    config: RunConfig,
     truth: Truth,
     conductor: Conductor,
     recorder: Recorder,
@@ -166,7 +166,7 @@ struct Engine<'a> {
 /// # Errors
 /// If the source of requests fails or is out of order, or the journal cannot be written; a deadlock or livelock is a bug.
 pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
-    config: &'a RunConfig,
+    config: &RunConfig,
     requests: impl IntoIterator<Item = Result<WorkloadRequest, E>>,
     observer: Observer<'a>,
 ) -> Result<RunResult, SimError> {
@@ -196,7 +196,7 @@ pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
 }
 
 impl<'a> Engine<'a> {
-    fn new(config: &'a RunConfig, header: &Header, observer: Observer<'a>) -> Self {
+    fn new(config: &RunConfig, header: &Header, observer: Observer<'a>) -> Self {
         let (cluster, policy) = (config.cluster.clone(), config.policy.clone());
         let estimate = cluster.estimate();
         Self {
@@ -227,7 +227,7 @@ impl<'a> Engine<'a> {
                 transfers: Transfers::default(),
             },
             tokens: PoolSample::default(),
-            config,
+            config: config.clone(),
         }
     }
 
