@@ -11,6 +11,7 @@ mod calibrate;
 mod check;
 mod fit;
 mod lineage;
+mod measure;
 mod run;
 mod session;
 mod spec;

@@ -273,14 +273,25 @@ impl Turns {
     }
 }
 
+impl Start {
+    /// How a session with a first prompt of `input` tokens goes on.
+    pub(super) fn class(&self, input: u64) -> Option<&StartClass> {
+        self.classes
+            .iter()
+            .find(|class| input < class.below)
+            .or_else(|| self.classes.last())
+    }
+}
+
 impl Turns {
     /// How much longer pauses are behind a prompt of `input` tokens than their kind says.
     pub(super) fn pace(&self, input: u64) -> f64 {
-        self.paces
+        let pace = self
+            .paces
             .iter()
             .find(|pace| input < pace.below)
-            .or(self.paces.last())
-            .map_or(1.0, |pace| pace.factor)
+            .or_else(|| self.paces.last());
+        pace.map_or(1.0, |pace| pace.factor)
     }
 }
 
