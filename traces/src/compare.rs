@@ -129,6 +129,30 @@ pub fn joint_distance(left: &[Demand], right: &[Demand]) -> f64 {
     distance
 }
 
+/// For every row with a cached prefix: how long ago the last block of that prefix was used.
+#[must_use]
+pub fn reuse_gaps(rows: &[WorkloadRequest]) -> Vec<Nanos> {
+    let mut table = BlockTable::default();
+    let mut last_use: Vec<Nanos> = Vec::new();
+    let mut gaps = Vec::new();
+    for row in rows {
+        let mut deepest = None;
+        let mut leading = true;
+        for block in &row.blocks {
+            let index = table.intern(*block) as usize;
+            if index == last_use.len() {
+                leading = false;
+                last_use.push(row.arrival);
+            } else if leading {
+                deepest = Some(last_use[index]);
+            }
+            last_use[index] = row.arrival;
+        }
+        gaps.extend(deepest.map(|before| row.arrival - before));
+    }
+    gaps
+}
+
 /// How many rows arrive in each slot of `width`, from the start to the last row's slot.
 ///
 /// # Panics
@@ -146,4 +170,52 @@ pub fn arrivals_per_slot(rows: &[WorkloadRequest], width: Nanos) -> Vec<u64> {
         counts[slot] += 1;
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conductor_core::ids::BlockHash;
+
+    fn row(seconds: u64, input: u64, blocks: &[u64]) -> WorkloadRequest {
+        WorkloadRequest {
+            arrival: Nanos::from_secs(seconds),
+            input: Tokens(input),
+            output: Tokens(1),
+            blocks: blocks.iter().copied().map(BlockHash).collect(),
+        }
+    }
+
+    #[test]
+    fn distances_of_small_samples_are_exact() {
+        let near = |found: f64, expected: f64| {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}")
+        };
+        near(ks_distance([1, 2, 3, 4], [1, 2, 3, 4]), 0.0);
+        near(ks_distance([1, 2, 3, 4], [3, 4, 5, 6]), 0.5);
+        near(ks_distance([1, 1, 1, 2], [1, 2, 2, 2]), 0.5);
+        near(ks_distance([1], []), 1.0);
+        near(ks_distance([], []), 0.0);
+    }
+
+    #[test]
+    fn demand_gap_and_slots_of_a_small_trace() {
+        let rows = [
+            row(0, 1024, &[1, 2]),
+            row(3, 1100, &[1, 2, 3]),
+            row(7, 600, &[1, 9]),
+            row(8, 1024, &[1, 2]),
+        ];
+        let cached: Vec<u64> = demands(&rows, Tokens(512))
+            .iter()
+            .map(|demand| demand.cached.0)
+            .collect();
+        assert_eq!(cached, [0, 1024, 512, 1024]);
+        let gaps: Vec<u64> = reuse_gaps(&rows)
+            .iter()
+            .map(|gap| gap.0 / 1_000_000_000)
+            .collect();
+        assert_eq!(gaps, [3, 4, 5]);
+        assert_eq!(arrivals_per_slot(&rows, Nanos::from_secs(3)), [1, 1, 2]);
+    }
 }

@@ -173,7 +173,14 @@ pub enum RowProblem {
 /// The beginning of `bytes`, fit to stand in a message: one line, at most 40 characters.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
-    let mut shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for character in text.chars().take(40) {
+        if character.is_control() {
+            shown.extend(character.escape_default())
+        } else {
+            shown.push(character)
+        }
+    }
     if text.chars().count() > 40 {
         shown.push('…');
     }

@@ -229,7 +229,7 @@ impl TraceReader {
             (None, None) => self.read_row()?,
         };
         Ok(row.map(|mut row| {
-            row.arrival = row.arrival - self.start;
+            row.arrival -= self.start;
             row
         }))
     }

@@ -92,8 +92,15 @@ fn tokens(row: &mut Scanner<'_>, field: &'static str) -> Result<Tokens, RowProbl
 fn timestamp(row: &mut Scanner<'_>) -> Result<Nanos, RowProblem> {
     // 2^63 ns is 292 years.
     const MAX_MILLIS: u64 = 9_200_000_000_000;
-    if let Some(millis @ 0..=MAX_MILLIS) = row.whole() {
-        return Ok(Nanos::from_millis(millis));
+    let wrong = |found| RowProblem::Field {
+        field: "timestamp",
+        expected: MILLIS,
+        found,
+    };
+    match row.whole() {
+        Some(millis @ 0..=MAX_MILLIS) => return Ok(Nanos::from_millis(millis)),
+        Some(other) => return Err(wrong(other.to_string())),
+        None => {}
     }
     let token = row.token();
     let nanos = is_number(token).then(|| decimal_millis(token)).flatten();
@@ -102,11 +109,7 @@ fn timestamp(row: &mut Scanner<'_>) -> Result<Nanos, RowProblem> {
             row.skip_token(token);
             Ok(nanos)
         }
-        _ => Err(RowProblem::Field {
-            field: "timestamp",
-            expected: MILLIS,
-            found: row.found(),
-        }),
+        _ => Err(wrong(row.found())),
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::calibrate::calibrate;
 use super::lineage::{Lineage, Link, Node, brings};
+use super::measure::{Gap, constant, grid, likeness, paces, share, table};
 use super::spec::{
     Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
     Workload,
@@ -27,8 +28,6 @@ const POINTS: usize = 41;
 const CLASSES: [f64; 10] = [
     0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.9375, 0.97, 0.985,
 ];
-/// Classes of prompts for the pauses behind them, each with the same number of blocks.
-const PACES: usize = 6;
 /// Behind so many turns the probability of a further one is taken as constant.
 const TURNS: usize = 6;
 /// The weight, in observations, of a kind's mean probability in the estimate for one number of turns.
@@ -117,30 +116,6 @@ pub fn fit(
     Ok(workload)
 }
 
-/// The grid on which stamps lie, in seconds; 0 where there is none.
-///
-/// A grid is the distance of most neighbouring distinct stamps, give or take a millisecond.
-fn grid(rows: &[WorkloadRequest]) -> f64 {
-    let mut distances: Vec<u64> = rows
-        .windows(2)
-        .map(|pair| (pair[1].arrival - pair[0].arrival).0)
-        .filter(|distance| *distance > 0)
-        .collect();
-    distances.sort_unstable();
-    let median = distances[distances.len() / 2];
-    let near = distances
-        .iter()
-        .filter(|distance| distance.abs_diff(median) <= 1_500_000)
-        .count();
-    // A real grid has far fewer stamps than rows.
-    let regular = near * 10 >= distances.len() * 9 && distances.len() * 2 <= rows.len();
-    if regular {
-        round(Nanos(median).as_secs_f64(), 1e-2)
-    } else {
-        0.0
-    }
-}
-
 struct Fit {
     lineage: Lineage,
     first: Nanos,
@@ -224,7 +199,7 @@ impl Fit {
             .unwrap_or(0);
         let mut bounds = vec![(u64::from(template) + 1) * self.block_tokens];
         bounds.extend(CLASSES.map(|share| sorted[(share * sorted.len() as f64) as usize] as u64));
-        bounds.push(u64::MAX >> 1);
+        bounds.push(i64::MAX as u64);
         bounds.sort_unstable();
         bounds.dedup();
         let mut low = 0;
@@ -308,55 +283,17 @@ impl Fit {
         (gap, 1.0 / visible.max(0.1))
     }
 
-    /// Pauses by length of the prompt before, in relation to those of their kind (geometric means).
     fn paces(&self) -> Vec<Pace> {
-        let gaps: Vec<(u64, Kind, f64, f64)> = self
-            .links()
-            .map(|(node, link, before)| {
-                let (gap, weight) = self.weighted_gap(node, before);
-                (before.input, link.kind, libm::log(gap.max(1.0)), weight)
-            })
-            .collect();
-        let mean = |pick: &dyn Fn(&(u64, Kind, f64, f64)) -> Option<f64>| {
-            let (mut sum, mut all) = (0.0, 0.0);
-            for gap in &gaps {
-                if let Some(value) = pick(gap) {
-                    sum += value * gap.3;
-                    all += gap.3;
-                }
-            }
-            if all > 0.0 { sum / all } else { 0.0 }
-        };
-        let usual = Kind::ALL.map(|kind| mean(&|gap| (gap.1 == kind).then_some(gap.2)));
-        let mut inputs: Vec<u64> = gaps.iter().map(|gap| gap.0).collect();
-        inputs.sort_unstable();
-        let total: u64 = inputs.iter().sum();
-        let mut seen = 0;
-        let mut bounds = Vec::new();
-        for input in inputs {
-            if seen * PACES as u64 >= total * (bounds.len() as u64 + 1) {
-                bounds.push(input);
-            }
-            seen += input;
-        }
-        bounds.truncate(PACES - 1);
-        bounds.push(u64::MAX >> 1);
-        bounds.dedup();
-        let mut low = 0;
-        let paces = bounds.into_iter().map(|below| {
-            let within = low..below;
-            low = below;
-            let excess = mean(&|gap| {
-                within
-                    .contains(&gap.0)
-                    .then(|| gap.2 - usual[gap.1 as usize])
-            });
-            Pace {
-                below,
-                factor: round(libm::exp(excess), 1e-3),
+        let gaps = self.links().map(|(node, link, before)| {
+            let (seconds, weight) = self.weighted_gap(node, before);
+            Gap {
+                input: before.input,
+                kind: link.kind,
+                log_seconds: libm::log(seconds.max(1.0)),
+                weight,
             }
         });
-        paces.collect()
+        paces(&gaps.collect::<Vec<_>>())
     }
 
     /// What a turn brings, as its kind counts it.
@@ -416,74 +353,4 @@ impl Fit {
             tokens: likeness(&tokens),
         }
     }
-}
-
-fn table(sample: Vec<f64>, points: usize, step: f64, otherwise: f64) -> Table {
-    Table::fit(sample, points, step).unwrap_or_else(|| constant(otherwise))
-}
-
-fn constant(value: f64) -> Table {
-    Table::new(vec![value]).expect("one finite number is a table")
-}
-
-/// The share of rows that are continued, with `prior` observations of share `mean` added.
-fn share<'a>(nodes: impl Iterator<Item = &'a Node>, prior: f64, mean: f64) -> f64 {
-    let (mut continued, mut number) = (prior * mean, prior);
-    for node in nodes {
-        number += 1.0;
-        continued += f64::from(u8::from(node.continued));
-    }
-    if number > 0.0 {
-        round((continued / number).min(0.99), 1e-4)
-    } else {
-        0.0
-    }
-}
-
-/// The correlation of normal scores that gives the rank correlation of these pairs, from 0 to 0.99.
-fn likeness(pairs: &[(f64, f64)]) -> f64 {
-    if pairs.len() < 20 {
-        return 0.0;
-    }
-    let left = ranks(pairs.iter().map(|pair| pair.0));
-    let right = ranks(pairs.iter().map(|pair| pair.1));
-    let middle = (pairs.len() - 1) as f64 / 2.0;
-    let moment = |a: &[f64], b: &[f64]| {
-        a.iter()
-            .zip(b)
-            .map(|(a, b)| (a - middle) * (b - middle))
-            .sum::<f64>()
-    };
-    let spread = libm::sqrt(moment(&left, &left) * moment(&right, &right));
-    if spread <= 0.0 {
-        return 0.0;
-    }
-    let spearman = moment(&left, &right) / spread;
-    // For normals, Spearman's r and Pearson's are related by r_p = 2 sin(pi r_s / 6).
-    round(
-        (2.0 * libm::sin(std::f64::consts::PI * spearman / 6.0)).clamp(0.0, 0.99),
-        1e-3,
-    )
-}
-
-/// The rank of each value, from 0; ties share their mean rank.
-fn ranks(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut order: Vec<(f64, usize)> = values
-        .enumerate()
-        .map(|(index, value)| (value, index))
-        .collect();
-    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut ranks = vec![0.0; order.len()];
-    let mut from = 0;
-    while from < order.len() {
-        let ties = order[from..]
-            .iter()
-            .take_while(|other| other.0.total_cmp(&order[from].0).is_eq())
-            .count();
-        for (_, index) in &order[from..from + ties] {
-            ranks[*index] = from as f64 + (ties - 1) as f64 / 2.0;
-        }
-        from += ties;
-    }
-    ranks
 }

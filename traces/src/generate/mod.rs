@@ -1,7 +1,7 @@
 //! Workloads made, not read: a specification in TOML, any number of requests at any rate from one seed.
 //!
-//! [`Workload`] is the specification, [`Workload::generate`] the stream, [`fit`] the way from a trace to a
-//! specification. The built-in `kimi-conversation` is what [`fit`] makes of Mooncake's conversation trace; no row
+//! [`Workload`] is the specification, [`Workload::generate`] the stream, [`fit()`] the way from a trace to a
+//! specification. The built-in `kimi-conversation` is what [`fit()`] makes of Mooncake's conversation trace; no row
 //! of the trace is in it.
 //!
 //! What a generated trace must have in common with the real one, and does (the tests hold it to numbers): the
@@ -11,6 +11,8 @@ mod calibrate;
 mod check;
 mod fit;
 mod lineage;
+mod load;
+mod measure;
 mod run;
 mod session;
 mod spec;
@@ -19,9 +21,10 @@ mod stream;
 mod table;
 
 pub use fit::{FitError, fit};
+pub use load::builtin_names;
 pub use run::{GenerateOptions, Generator};
 pub use spec::{
     Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
-    Workload, WorkloadError, builtin_names,
+    Workload, WorkloadError,
 };
 pub use table::Table;

@@ -124,11 +124,7 @@ impl Workload {
                 .start
                 .input
                 .at((f64::from(i) + 0.5) / f64::from(shares));
-            let classes = &self.start.classes;
-            let class = classes
-                .iter()
-                .find(|class| input < class.below as f64)
-                .or(classes.last());
+            let class = self.start.class(input as u64);
             total += class.map_or(0.0, |class| {
                 class.continues * mean(class.next.weights(), further)
             });

@@ -71,11 +71,7 @@ impl Session {
         let turns = workload.turns.as_ref()?;
         let (continues, next) = match self.kind {
             None => {
-                let classes = &workload.start.classes;
-                let class = classes
-                    .iter()
-                    .find(|class| self.input < class.below)
-                    .or(classes.last())?;
+                let class = workload.start.class(self.input)?;
                 (class.continues, class.next)
             }
             Some(kind) => (

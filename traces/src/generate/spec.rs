@@ -4,7 +4,7 @@
 //! it *continues*, each further *turn* is of one [`Kind`], comes after a pause, and shares a known part of the
 //! prompt before it. Every distribution is a [`Table`]. `fit` makes such a specification from any trace.
 //!
-//! Not here: drawing from it (`session`, `run`).
+//! Not here: reading it (`load`), its ranges (`check`), drawing from it (`session`, `run`).
 
 use super::table::Table;
 use serde::{Deserialize, Serialize};
@@ -273,14 +273,25 @@ impl Turns {
     }
 }
 
+impl Start {
+    /// How a session with a first prompt of `input` tokens goes on.
+    pub(super) fn class(&self, input: u64) -> Option<&StartClass> {
+        self.classes
+            .iter()
+            .find(|class| input < class.below)
+            .or_else(|| self.classes.last())
+    }
+}
+
 impl Turns {
     /// How much longer pauses are behind a prompt of `input` tokens than their kind says.
     pub(super) fn pace(&self, input: u64) -> f64 {
-        self.paces
+        let pace = self
+            .paces
             .iter()
             .find(|pace| input < pace.below)
-            .or(self.paces.last())
-            .map_or(1.0, |pace| pace.factor)
+            .or_else(|| self.paces.last());
+        pace.map_or(1.0, |pace| pace.factor)
     }
 }
 
@@ -291,56 +302,3 @@ impl Turn {
         self.continues[place]
     }
 }
-
-impl Workload {
-    /// Reads and checks a specification.
-    ///
-    /// # Errors
-    /// The line and what is wrong there, or the key and the range that its value leaves.
-    pub fn from_toml(text: &str) -> Result<Self, WorkloadError> {
-        let workload: Self = toml::from_str(text).map_err(|error| WorkloadError::Toml {
-            line: 1 + error.span().map_or(0, |span| {
-                text[..span.start.min(text.len())].matches('\n').count()
-            }),
-            message: error.message().lines().collect::<Vec<_>>().join("; "),
-        })?;
-        super::check::check(&workload)?;
-        Ok(workload)
-    }
-
-    /// The specification as TOML; [`Workload::from_toml`] reads it back unchanged.
-    #[must_use]
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a workload has only keys and values that TOML has")
-    }
-
-    /// A built-in workload.
-    ///
-    /// # Errors
-    /// There is none of this name; the error lists those there are.
-    pub fn builtin(name: &str) -> Result<Self, WorkloadError> {
-        match BUILTINS.iter().find(|(known, _)| *known == name) {
-            Some((_, text)) => Self::from_toml(text),
-            None => Err(WorkloadError::UnknownName {
-                name: name.to_owned(),
-                known: builtin_names().collect::<Vec<_>>().join(", "),
-            }),
-        }
-    }
-}
-
-/// The names of the built-in workloads.
-pub fn builtin_names() -> impl Iterator<Item = &'static str> {
-    BUILTINS.iter().map(|(name, _)| *name)
-}
-
-const BUILTINS: [(&str, &str); 2] = [
-    (
-        "kimi-conversation",
-        include_str!("../../workloads/kimi-conversation.toml"),
-    ),
-    (
-        "poisson-fixed",
-        include_str!("../../workloads/poisson-fixed.toml"),
-    ),
-];

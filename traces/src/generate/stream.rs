@@ -133,7 +133,11 @@ mod tests {
         assert_eq!(drawn, PINNED);
     }
 
-    const PINNED: [u64; 3] = [0, 0, 0];
+    const PINNED: [u64; 3] = [
+        1_229_224_571_501_284_566,
+        13_035_156_579_530_442_177,
+        15_308_517_387_660_401_830,
+    ];
 
     #[test]
     fn ranks_are_uniform_and_alike() {

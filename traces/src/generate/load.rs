@@ -1,0 +1,59 @@
+//! Specifications from text, and the built-in ones, which are text too.
+//!
+//! Callers do the file reading: text in, errors with line and key out.
+
+use super::check::check;
+use super::spec::{Workload, WorkloadError};
+
+impl Workload {
+    /// Reads and checks a specification.
+    ///
+    /// # Errors
+    /// The line and what is wrong there, or the key and the range that its value leaves.
+    pub fn from_toml(text: &str) -> Result<Self, WorkloadError> {
+        let workload: Self = toml::from_str(text).map_err(|error| WorkloadError::Toml {
+            line: 1 + error.span().map_or(0, |span| {
+                text[..span.start.min(text.len())].matches('\n').count()
+            }),
+            message: error.message().lines().collect::<Vec<_>>().join("; "),
+        })?;
+        check(&workload)?;
+        Ok(workload)
+    }
+
+    /// The specification as TOML; [`Workload::from_toml`] reads it back unchanged.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a workload has only keys and values that TOML has")
+    }
+
+    /// A built-in workload.
+    ///
+    /// # Errors
+    /// There is none of this name; the error lists those there are.
+    pub fn builtin(name: &str) -> Result<Self, WorkloadError> {
+        match BUILTINS.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::from_toml(text),
+            None => Err(WorkloadError::UnknownName {
+                name: name.to_owned(),
+                known: builtin_names().collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+}
+
+/// The names of the built-in workloads.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    BUILTINS.iter().map(|(name, _)| *name)
+}
+
+const BUILTINS: [(&str, &str); 2] = [
+    (
+        "kimi-conversation",
+        include_str!("../../workloads/kimi-conversation.toml"),
+    ),
+    (
+        "poisson-fixed",
+        include_str!("../../workloads/poisson-fixed.toml"),
+    ),
+];
