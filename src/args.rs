@@ -1,0 +1,302 @@
+//! What can be typed.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Replay LLM traces through Mooncake's scheduler, compare policies, draw the papers' figures.
+#[derive(Debug, Parser)]
+#[command(name = "conductor", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  conductor replay                                   an hour of Kimi-like traffic on 8 prefill and 8 decode nodes
+  conductor replay --out results                     the same, with CSV, plots and results/report.html
+  conductor compare --trace conversation             the real hour, four policies side by side
+  conductor compare --policy kvcache-centric --policy my-policy.toml --speed 2
+  conductor trace stats --json my-trace.jsonl
+  conductor experiment run prefill-scheduling
+
+Exit codes: 0 done, 1 the run failed, 2 usage or bad input, 3 divergence (audit), 4 a bug.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replay a trace or a generated workload with one policy: the main job.
+    Replay(ReplayArgs),
+    /// Replay the same requests with several policies, side by side.
+    Compare(CompareArgs),
+    /// Look at traces, make them, convert them.
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    /// Price prefill and decode with a hardware profile.
+    Cost(CostArgs),
+    /// List or run the papers' experiments.
+    #[command(subcommand)]
+    Experiment(ExperimentCommand),
+    /// Decide a journal again and fail at the first difference.
+    Audit(AuditArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to replay, and on what.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WorldArgs {
+    /// Trace: `conversation`, `synthetic`, `toolagent`, `azure-conv`, or a file (Mooncake JSONL, plain, .gz or .zst; Azure
+    /// CSV).
+    #[arg(long, value_name = "FILE", conflicts_with = "workload")]
+    pub(crate) trace: Option<String>,
+    /// Generate requests instead: a built-in workload or a TOML file [default: kimi-conversation].
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) workload: Option<String>,
+    /// Cluster: `a800-8p8d`, any `<P>p<D>d`, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "a800-8p8d")]
+    pub(crate) cluster: String,
+    /// Replay this many times faster than the stamps say.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) speed: f64,
+    /// Replay at most this many requests.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Generate this many requests.
+    #[arg(long, value_name = "N", conflicts_with = "trace")]
+    pub(crate) requests: Option<u64>,
+    /// Generate this many requests a second.
+    #[arg(long, value_name = "R", conflicts_with = "trace")]
+    pub(crate) rate: Option<f64>,
+    /// Seed of the generator, of random policies and of noise.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Tokens in a KV block, which is what a hash id of the trace stands for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=4096))]
+    pub(crate) block_tokens: Option<u64>,
+    /// Sort a trace whose timestamps go back, instead of refusing it.
+    #[arg(long)]
+    pub(crate) sort: bool,
+    /// Write CSV, plots and report.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// Policy: random, round-robin, least-loaded, least-queued, local-cache-aware, kvcache-centric, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "kvcache-centric")]
+    pub(crate) policy: String,
+    /// Write every event and decision to this file (.jsonl, or .jsonl.gz), for `conductor audit`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+    /// A policy, once for each [default: random, least-loaded, local-cache-aware, kvcache-centric].
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Vec<String>,
+    /// Write the journal of each run to this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Runs at once; the results do not depend on it [default: one a processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TraceCommand {
+    /// Requests, lengths, and how much of them an infinite cache would reuse.
+    Stats(TraceStatsArgs),
+    /// Hit ratio of one cache over its capacity, by eviction policy.
+    Cache(TraceCacheArgs),
+    /// Write a generated workload as a trace.
+    Generate(TraceGenerateArgs),
+    /// Describe a trace as a workload that can be generated.
+    Fit(TraceFitArgs),
+    /// Write a trace in another format or compression.
+    Convert(TraceConvertArgs),
+}
+
+/// How to read a trace.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceFileArgs {
+    /// A well-known name or a file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+    /// Tokens in a KV block, which is what a hash id stands for.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(16..=4096))]
+    pub(crate) block_tokens: u64,
+    /// Sort a trace whose timestamps go back, instead of refusing it.
+    #[arg(long)]
+    pub(crate) sort: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceStatsArgs {
+    #[command(flatten)]
+    pub(crate) trace: TraceFileArgs,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What capacities count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnitArg {
+    Blocks,
+    Tokens,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceCacheArgs {
+    #[command(flatten)]
+    pub(crate) trace: TraceFileArgs,
+    /// Eviction policies.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "lru,lfu,length-aware,belady"
+    )]
+    pub(crate) policy: Vec<String>,
+    /// Capacities; `inf` for a cache that never evicts.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1000,10000,30000,50000,100000,inf"
+    )]
+    pub(crate) capacity: Vec<String>,
+    /// What capacities count.
+    #[arg(long, value_enum, default_value_t = UnitArg::Blocks)]
+    pub(crate) unit: UnitArg,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceGenerateArgs {
+    /// A built-in workload or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "kimi-conversation")]
+    pub(crate) workload: String,
+    /// How many requests [default: the workload's].
+    #[arg(long, value_name = "N")]
+    pub(crate) requests: Option<u64>,
+    /// Requests a second [default: the workload's].
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<f64>,
+    /// Seed.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// File to write: Mooncake JSONL; compressed if it ends in .gz or .zst.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceFitArgs {
+    #[command(flatten)]
+    pub(crate) trace: TraceFileArgs,
+    /// Workload file to write.
+    #[arg(short, long, value_name = "WORKLOAD.toml")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceConvertArgs {
+    #[command(flatten)]
+    pub(crate) trace: TraceFileArgs,
+    /// File to write: Mooncake JSONL; compressed if it ends in .gz or .zst.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CostArgs {
+    /// A built-in profile or a TOML file.
+    #[arg(value_name = "PROFILE", default_value = "a800-llama3-70b")]
+    pub(crate) profile: String,
+    /// Prompt lengths, tokens.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "8192,16384,32768,65536,131072"
+    )]
+    pub(crate) prompt: Vec<u64>,
+    /// Cached shares of the prompt, 0 to 1.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "0,0.95"
+    )]
+    pub(crate) cached: Vec<f64>,
+    /// Decode batch sizes.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "1,8,16,32,64"
+    )]
+    pub(crate) batch: Vec<u32>,
+    /// Decode contexts, tokens a request.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "8192"
+    )]
+    pub(crate) context: Vec<u64>,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExperimentCommand {
+    /// Name, source and title of each.
+    List,
+    /// Run some or all, and compare with what was published.
+    Run(ExperimentRunArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExperimentRunArgs {
+    /// Which: names, or TOML specs of your own.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+    /// All built-in ones.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Write results into this folder, one folder an experiment.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Runs at once; the results do not depend on it [default: one a processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// Print one JSON document and nothing else.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AuditArgs {
+    /// The journal (.jsonl, or .jsonl.gz).
+    #[arg(value_name = "JOURNAL")]
+    pub(crate) journal: PathBuf,
+    /// Decide with this policy file instead of the recorded policy.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) policy: Option<String>,
+}

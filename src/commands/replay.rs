@@ -1,0 +1,204 @@
+//! `conductor replay` and `conductor compare`.
+
+use crate::args::{CompareArgs, ReplayArgs, WorldArgs};
+use crate::failure::Failure;
+use crate::{output, progress, render};
+use conductor_core::units::Tokens;
+use conductor_experiments::execute::{Done, Job, execute};
+use conductor_experiments::inputs::{
+    self, COMPARED_POLICIES, DEFAULT_WORKLOAD, Source, WorkloadInput,
+};
+use conductor_sim::{Observer, Progress};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Replays with one policy.
+pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
+    let job = job(&args.world, &args.policy)?;
+    let done = run(&job, args.journal.as_deref())?;
+    if let Some(folder) = &args.world.out {
+        output::write_replay(folder, &done)?;
+    }
+    if args.world.json {
+        return Ok(render::print_json(&output::json(&done.report))?);
+    }
+    render::print(render::runs(&[&done.report]))?;
+    said_where(args.world.out.as_deref())
+}
+
+/// Replays with several policies.
+pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
+    let names: Vec<&str> = match args.policy.is_empty() {
+        true => COMPARED_POLICIES.to_vec(),
+        false => args.policy.iter().map(String::as_str).collect(),
+    };
+    let jobs = names
+        .iter()
+        .map(|name| job(&args.world, name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut labels: Vec<&str> = jobs.iter().map(|job| job.policy.name.as_str()).collect();
+    labels.sort_unstable();
+    if let Some(pair) = labels.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Failure::Input(format!(
+            "two policies are named \"{}\": give each file its own `name`",
+            pair[0]
+        )));
+    }
+    if let Some(folder) = &args.journal {
+        fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
+    }
+    let journal = |job: &Job| {
+        args.journal
+            .as_ref()
+            .map(|folder| folder.join(format!("{}.jsonl", job.policy.name)))
+    };
+    let threads = args.jobs.map_or_else(processors, usize::from);
+    let done = in_parallel(&jobs, threads, |job| run(job, journal(job).as_deref()))?;
+    if let Some(folder) = &args.world.out {
+        output::write_compare(folder, &done)?;
+    }
+    if args.world.json {
+        let runs: Vec<_> = done.iter().map(|done| output::json(&done.report)).collect();
+        return Ok(render::print_json(&serde_json::json!({ "runs": runs }))?);
+    }
+    render::print(render::runs(
+        &done.iter().map(|done| &done.report).collect::<Vec<_>>(),
+    ))?;
+    said_where(args.world.out.as_deref())
+}
+
+/// Says where the files are.
+fn said_where(folder: Option<&Path>) -> Result<(), Failure> {
+    if let Some(folder) = folder {
+        render::print(format_args!(
+            "Report: {}",
+            folder.join("report.html").display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// How many runs this machine does at once.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does `work` for each item on several threads; results in the order of the items, the first failure wins.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> Result<R, Failure> + Sync,
+) -> Result<Vec<R>, Failure> {
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<R, Failure>>>> =
+        items.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(place) else { break };
+                    *results[place]
+                        .lock()
+                        .expect("no thread panics while it holds a result") = Some(work(item));
+                }
+            });
+        }
+    });
+    let take = |result: Mutex<Option<Result<R, Failure>>>| {
+        result
+            .into_inner()
+            .expect("no thread panicked")
+            .expect("every item was done")
+    };
+    results.into_iter().map(take).collect()
+}
+
+/// The workload that the arguments name.
+pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
+    let mut workload = match &args.trace {
+        Some(trace) => WorkloadInput::trace(trace, Path::new("."))?,
+        None => WorkloadInput::workload(args.workload.as_deref().unwrap_or(DEFAULT_WORKLOAD))?,
+    };
+    workload.speed = args.speed;
+    workload.limit = args.limit;
+    workload.requests = args.requests;
+    workload.rate = args.rate;
+    workload.block = Tokens(args.block_tokens.unwrap_or(512));
+    workload.sort = args.sort;
+    workload.seed = args.seed;
+    workload.check()?;
+    Ok(workload)
+}
+
+fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
+    let cluster = inputs::cluster(&args.cluster, args.block_tokens.map(Tokens))?;
+    let mut workload = workload(args)?;
+    workload.block = cluster.block;
+    Ok(Job {
+        workload,
+        cluster,
+        policy: inputs::policy(policy)?,
+        seed: args.seed,
+        node_samples: args.out.is_some(),
+    })
+}
+
+/// How many requests there will be, if that is known.
+fn expected(workload: &WorkloadInput) -> Option<u64> {
+    let total = match &workload.source {
+        Source::Trace(_) => None,
+        Source::Generated(generator) => Some(workload.requests.unwrap_or(generator.requests)),
+    };
+    match (total, workload.limit) {
+        (Some(total), Some(limit)) => Some(total.min(limit)),
+        (total, limit) => total.or(limit),
+    }
+}
+
+fn run(job: &Job, journal: Option<&Path>) -> Result<Done, Failure> {
+    let bar = progress::requests(expected(&job.workload), &job.policy.name);
+    let mut report = |progress: Progress| bar.set_position(progress.arrived);
+    let mut writer = journal.map(journal_writer).transpose()?;
+    let observer = Observer {
+        journal: writer
+            .as_mut()
+            .map(|writer| &mut **writer as &mut dyn Write),
+        progress: Some(&mut report),
+    };
+    let done = execute(job, observer);
+    bar.finish_and_clear();
+    Ok(done?)
+}
+
+/// Creates a journal, compressed if its name ends in .gz.
+fn journal_writer(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    let file = File::create(path)
+        .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
+    let file = BufWriter::new(file);
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        return Ok(Box::new(GzEncoder::new(file, Compression::fast())));
+    }
+    Ok(Box::new(file))
+}
+
+/// The folder of one run among several.
+pub(crate) fn run_folder(folder: &Path, policy: &str) -> PathBuf {
+    // A policy's name is a person's text: keep what is safe in a file name.
+    let safe: String = policy
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_+.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    folder.join(safe)
+}

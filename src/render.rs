@@ -1,0 +1,97 @@
+//! Tables for the terminal.
+
+use comfy_table::{CellAlignment, Table, presets};
+use conductor_sim::RunReport;
+use std::io::{self, Write};
+
+/// A table with a header, numbers to the right of the first column.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Writes to stdout; a reader that has gone is not an error of ours, see `Failure::Closed`.
+pub(crate) fn print(text: impl std::fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Writes one JSON document to stdout.
+pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
+    print(serde_json::to_string_pretty(value).expect("a JSON value can be written"))
+}
+
+/// The policies as rows, with what people compare.
+pub(crate) fn runs(reports: &[&RunReport]) -> String {
+    let header = [
+        "policy",
+        "TTFT mean",
+        "p50",
+        "p90",
+        "p99 s",
+        "TBT p50",
+        "p90",
+        "p99 ms",
+        "in SLO",
+        "goodput",
+        "hit",
+        "sent",
+        "copies",
+        "rejected",
+    ];
+    let rows = reports.iter().map(|report| {
+        let (ttft, tbt) = (&report.ttft_s, &report.tbt_s);
+        vec![
+            report.policy.clone(),
+            format!("{:.2}", ttft.mean),
+            format!("{:.2}", ttft.p50),
+            format!("{:.2}", ttft.p90),
+            format!("{:.2}", ttft.p99),
+            format!("{:.1}", tbt.p50 * 1e3),
+            format!("{:.1}", tbt.p90 * 1e3),
+            format!("{:.1}", tbt.p99 * 1e3),
+            format!("{:.1} %", report.effective_ratio * 100.0),
+            format!("{:.2}/s", report.goodput_rps),
+            format!("{:.1} %", report.hit_ratio_tokens * 100.0),
+            format!("{:.1} TB", report.transfer.gb / 1e3),
+            report.replications.to_string(),
+            report.rejected.to_string(),
+        ]
+    });
+    let table = table(&header, rows);
+    let Some(first) = reports.first() else {
+        return String::new();
+    };
+    let cpu: f64 = reports.iter().map(|report| report.cpu_s).sum();
+    format!(
+        "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s at speed \
+         {speed}, on {cluster} ({p} prefill, {d} decode nodes)\n{table}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
+         request's longest 10 % of gaps). Simulated in {cpu:.2} s of processor time. Digest {digest}.",
+        trace = first.trace,
+        requests = first.requests,
+        input = first.input_tokens as f64 / 1e6,
+        output = first.output_tokens as f64 / 1e6,
+        simulated = first.simulated_s,
+        speed = first.speed,
+        cluster = first.cluster,
+        p = first.nodes_prefill,
+        d = first.nodes_decode,
+        ttft = first.slo.ttft_s,
+        tbt = first.slo.tbt_s,
+        digest = if reports.len() == 1 {
+            first.digest.as_str()
+        } else {
+            "by run in --json"
+        },
+    )
+}
