@@ -1,14 +1,17 @@
 //! Tables for the terminal.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use conductor_sim::RunReport;
 use std::io::{self, Write};
+
+/// One line under the header, and no other: tables stay short.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A table with a header, numbers to the right of the first column.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(STYLE)
         .set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
@@ -35,19 +38,19 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
 pub(crate) fn runs(reports: &[&RunReport]) -> String {
     let header = [
         "policy",
-        "TTFT mean",
-        "p50",
-        "p90",
-        "p99 s",
-        "TBT p50",
-        "p90",
-        "p99 ms",
-        "in SLO",
-        "goodput",
-        "hit",
-        "sent",
-        "copies",
-        "rejected",
+        "TTFT s\nmean",
+        "\np50",
+        "\np90",
+        "\np99",
+        "TBT ms\np50",
+        "\np90",
+        "\np99",
+        "within\nSLO",
+        "goodput\nreq/s",
+        "tokens\nreused",
+        "sent\nTB",
+        "hot\ncopies",
+        "\nrejected",
     ];
     let rows = reports.iter().map(|report| {
         let (ttft, tbt) = (&report.ttft_s, &report.tbt_s);
@@ -61,9 +64,9 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
             format!("{:.1}", tbt.p90 * 1e3),
             format!("{:.1}", tbt.p99 * 1e3),
             format!("{:.1} %", report.effective_ratio * 100.0),
-            format!("{:.2}/s", report.goodput_rps),
+            format!("{:.2}", report.goodput_rps),
             format!("{:.1} %", report.hit_ratio_tokens * 100.0),
-            format!("{:.1} TB", report.transfer.gb / 1e3),
+            format!("{:.1}", report.transfer.gb / 1e3),
             report.replications.to_string(),
             report.rejected.to_string(),
         ]

@@ -1,0 +1,26 @@
+//! Tells the tests which real traces are at hand.
+//!
+//! The project carries no real trace: `traces/fetch.sh` gets them. A test that needs one is ignored, with the
+//! reason printed, where the file is in neither place; libtest decides that at compile time, hence these flags.
+
+use std::path::Path;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for (flag, file) in [
+        ("has_conversation_trace", "conversation_trace.jsonl"),
+        ("has_synthetic_trace", "synthetic_trace.jsonl"),
+        ("has_azure_trace", "AzureLLMInferenceTrace_conv.csv"),
+    ] {
+        println!("cargo::rustc-check-cfg=cfg({flag})");
+        // The same places, in the same order, as `locate` in src/formats/locate.rs.
+        for folder in ["data", "../../shared/traces"] {
+            let path = Path::new(folder).join(file);
+            println!("cargo::rerun-if-changed={}", path.display());
+            if path.is_file() {
+                println!("cargo::rustc-cfg={flag}");
+                break;
+            }
+        }
+    }
+}

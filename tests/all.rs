@@ -1,0 +1,12 @@
+//! The root package's tests: the library end to end, the command line, and the project's own order.
+//!
+//! One binary, so that there is one link step. `UPDATE_EXPECT=1 cargo test --test all` rewrites the golden files.
+
+mod audit;
+mod bad_input;
+mod cli;
+mod common;
+mod golden;
+mod paper;
+mod readme;
+mod tidy;
