@@ -7,20 +7,20 @@ use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // The same places as in src/formats/locate.rs.
+    let folders = ["data", "../../shared/traces"].map(Path::new);
+    // Only folders that are there: what is missing would count as changed, and everything be built anew each time.
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
     for (flag, file) in [
         ("has_conversation_trace", "conversation_trace.jsonl"),
         ("has_synthetic_trace", "synthetic_trace.jsonl"),
         ("has_azure_trace", "AzureLLMInferenceTrace_conv.csv"),
     ] {
         println!("cargo::rustc-check-cfg=cfg({flag})");
-        // The same places, in the same order, as `locate` in src/formats/locate.rs.
-        for folder in ["data", "../../shared/traces"] {
-            let path = Path::new(folder).join(file);
-            println!("cargo::rerun-if-changed={}", path.display());
-            if path.is_file() {
-                println!("cargo::rustc-cfg={flag}");
-                break;
-            }
+        if folders.iter().any(|folder| folder.join(file).is_file()) {
+            println!("cargo::rustc-cfg={flag}");
         }
     }
 }

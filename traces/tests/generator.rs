@@ -79,7 +79,7 @@ fn equal_seeds_give_equal_bytes_on_every_machine() {
     assert_eq!(digest(&rows), KIMI_DIGEST);
 }
 
-const KIMI_DIGEST: u64 = 12_355_773_233_849_122_212;
+const KIMI_DIGEST: u64 = 5_142_260_731_767_660_685;
 
 #[test]
 fn one_part_of_a_specification_does_not_shift_another() {
@@ -125,7 +125,7 @@ fn any_rate_and_any_length_keep_the_shape() {
         let rows: Vec<_> = workload.generate(9, &options).collect();
         let stats = Stats::of(&rows, Tokens(512));
         let reached = 30_000.0 / stats.duration_s;
-        assert!((reached / rate - 1.0).abs() < 0.04, "{rate}: {reached}");
+        assert!((reached / rate - 1.0).abs() < 0.08, "{rate}: {reached}");
         assert!(
             (stats.input_mean / 11_950.0 - 1.0).abs() < 0.05,
             "{rate}: {}",

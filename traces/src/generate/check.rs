@@ -49,6 +49,22 @@ pub(super) fn check(workload: &Workload) -> Result<(), WorkloadError> {
         1e6,
         "seconds from 0 to 1e6",
     )?;
+    if let Some(surge) = workload.arrivals.surge {
+        within(
+            "arrivals.surge.deviation",
+            surge.deviation,
+            0.0,
+            0.5,
+            "a share from 0 to 0.5",
+        )?;
+        within(
+            "arrivals.surge.persistence_s",
+            surge.persistence_s,
+            0.01,
+            1e6,
+            "seconds from 0.01 to 1e6",
+        )?;
+    }
     templates(workload)?;
     start(&workload.start, workload.turns.is_some())?;
     workload.turns.as_ref().map_or(Ok(()), turns)

@@ -9,7 +9,7 @@
 
 use super::calibrate::calibrate;
 use super::lineage::{Lineage, Link, Node, brings};
-use super::measure::{Gap, constant, grid, likeness, paces, share, table};
+use super::measure::{Gap, constant, grid, likeness, paces, share, surge, table};
 use super::spec::{
     Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
     Workload,
@@ -97,6 +97,7 @@ pub fn fit(
         arrivals: Arrivals {
             process: Process::Poisson,
             grid_s,
+            surge: surge(&rows, grid_s),
             warmup_s: if turns.is_some() {
                 round(duration_s, 1.0)
             } else {

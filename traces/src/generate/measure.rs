@@ -3,8 +3,10 @@
 //! Not here: which rows are measured (`fit`).
 
 use super::lineage::Node;
-use super::spec::{Kind, Pace};
+use super::spec::{Kind, Pace, Surge};
+use super::surge::STEPS;
 use super::table::{Table, round};
+use crate::compare::arrivals_per_slot;
 use conductor_core::units::Nanos;
 use conductor_core::workload::WorkloadRequest;
 
@@ -158,4 +160,48 @@ pub(super) fn grid(rows: &[WorkloadRequest]) -> f64 {
     } else {
         0.0
     }
+}
+
+/// Swings of the rate that last some slots of time: the grid's, or three seconds where there is no grid.
+///
+/// Counts of independent arrivals do not resemble each other from slot to slot. What resemblance there is over
+/// one to four slots, behind the trend of the whole trace, is a swing; `None` where chance explains it.
+pub(super) fn surge(rows: &[WorkloadRequest], grid_s: f64) -> Option<Surge> {
+    const LAGS: usize = 4;
+    let slot_s = if grid_s > 0.0 { grid_s } else { 3.0 };
+    let counts = arrivals_per_slot(rows, Nanos::from_secs_f64(slot_s)?);
+    let number = counts.len() as f64;
+    if counts.len() < 100 {
+        return None;
+    }
+    let mean = counts.iter().sum::<u64>() as f64 / number;
+    // A straight line through the counts.
+    let middle = (number - 1.0) / 2.0;
+    let places = || {
+        counts
+            .iter()
+            .enumerate()
+            .map(|(place, count)| (place as f64 - middle, *count as f64 - mean))
+    };
+    let slope =
+        places().map(|(x, y)| x * y).sum::<f64>() / places().map(|(x, _)| x * x).sum::<f64>();
+    let rest: Vec<f64> = places().map(|(x, y)| y - slope * x).collect();
+    let alike = |lag: usize| {
+        rest.iter()
+            .zip(&rest[lag..])
+            .map(|(a, b)| a * b)
+            .sum::<f64>()
+            / number
+    };
+    let reached = (1..=LAGS).map(alike).sum::<f64>() / LAGS as f64;
+    let chance = alike(0) / libm::sqrt(LAGS as f64 * number);
+    let per_variance = (1..=LAGS)
+        .map(|lag| libm::exp(-(lag as f64) / STEPS))
+        .sum::<f64>()
+        / LAGS as f64;
+    let deviation = libm::sqrt((reached / per_variance).max(0.0)) / mean;
+    (reached > 3.0 * chance).then(|| Surge {
+        deviation: round(deviation.min(0.5), 1e-3),
+        persistence_s: round(slot_s * STEPS, 1e-2),
+    })
 }

@@ -18,13 +18,14 @@ mod session;
 mod spec;
 mod strata;
 mod stream;
+mod surge;
 mod table;
 
 pub use fit::{FitError, fit};
 pub use load::builtin_names;
 pub use run::{GenerateOptions, Generator};
 pub use spec::{
-    Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Template, Turn, Turns,
-    Workload, WorkloadError,
+    Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Surge, Template, Turn,
+    Turns, Workload, WorkloadError,
 };
 pub use table::Table;

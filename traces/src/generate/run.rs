@@ -7,6 +7,7 @@ use super::session::{FRESH, Session};
 use super::spec::{Kind, Process, Workload};
 use super::strata::Strata;
 use super::stream::Stream;
+use super::surge::Clock;
 use conductor_core::ids::BlockHash;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -33,6 +34,7 @@ pub struct Generator {
     seed: u64,
     arrivals: Stream,
     strata: Strata,
+    clock: Option<Clock>,
     /// Mean distance of session starts, in seconds.
     distance_s: f64,
     /// Session starts so far; also the number of the next session.
@@ -72,6 +74,7 @@ impl Workload {
             seed,
             arrivals: Stream::new(seed, "arrivals", 0),
             strata: Strata::new(seed),
+            clock: self.arrivals.surge.map(|surge| Clock::new(surge, seed)),
             distance_s: self.turns_per_session() / rate,
             started: 0,
             next_start_s: 0.0,
@@ -232,7 +235,8 @@ impl Iterator for Generator {
             let (at, number) = self.next_turn()?;
             let mut session = self.live.remove(&number)?;
             let request = (at >= self.warmup).then(|| {
-                let arrival = at - self.warmup;
+                let even = at - self.warmup;
+                let arrival = self.clock.as_mut().map_or(even, |clock| clock.map(even));
                 let rounded = if self.grid.is_zero() {
                     arrival
                 } else {

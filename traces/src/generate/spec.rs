@@ -85,6 +85,19 @@ pub struct Arrivals {
     /// and later turns is steady from the start.
     #[serde(default)]
     pub warmup_s: f64,
+    /// Swings of the whole platform's rate; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surge: Option<Surge>,
+}
+
+/// Swings of the rate at which everything comes: a first-order process around 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Surge {
+    /// Its standard deviation, as a share of the rate.
+    pub deviation: f64,
+    /// The time in which a swing falls to 1/e, in seconds.
+    pub persistence_s: f64,
 }
 
 /// A process of session starts.
