@@ -10,11 +10,10 @@ fn main() {
     for (flag, file) in [
         ("has_conversation_trace", "conversation_trace.jsonl"),
         ("has_synthetic_trace", "synthetic_trace.jsonl"),
-        ("has_azure_trace", "AzureLLMInferenceTrace_conv.csv"),
     ] {
         println!("cargo::rustc-check-cfg=cfg({flag})");
-        // The same places, in the same order, as `locate` in src/formats/locate.rs.
-        for folder in ["data", "../../shared/traces"] {
+        // The same places, in the same order, as `locate` in traces/src/formats/locate.rs.
+        for folder in ["traces/data", "../shared/traces"] {
             let path = Path::new(folder).join(file);
             println!("cargo::rerun-if-changed={}", path.display());
             if path.is_file() {

@@ -47,7 +47,8 @@ pub(crate) enum Command {
 /// What to replay, and on what.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct WorldArgs {
-    /// Trace: `conversation`, `synthetic`, `toolagent`, `azure-conv`, or a file (Mooncake JSONL, plain, .gz or .zst; Azure
+    /// Trace: `conversation`, `synthetic`, `toolagent`, `azure-conv`, or a file (Mooncake JSONL, plain, .gz or
+    /// .zst; Azure
     /// CSV).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub(crate) trace: Option<String>,
@@ -58,7 +59,12 @@ pub(crate) struct WorldArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = "a800-8p8d")]
     pub(crate) cluster: String,
     /// Replay this many times faster than the stamps say.
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
     pub(crate) speed: f64,
     /// Replay at most this many requests.
     #[arg(long, value_name = "N")]
@@ -67,7 +73,12 @@ pub(crate) struct WorldArgs {
     #[arg(long, value_name = "N", conflicts_with = "trace")]
     pub(crate) requests: Option<u64>,
     /// Generate this many requests a second.
-    #[arg(long, value_name = "R", conflicts_with = "trace")]
+    #[arg(
+        long,
+        value_name = "R",
+        conflicts_with = "trace",
+        allow_negative_numbers = true
+    )]
     pub(crate) rate: Option<f64>,
     /// Seed of the generator, of random policies and of noise.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -174,6 +185,7 @@ pub(crate) struct TraceCacheArgs {
         long,
         value_name = "LIST",
         value_delimiter = ',',
+        allow_negative_numbers = true,
         default_value = "1000,10000,30000,50000,100000,inf"
     )]
     pub(crate) capacity: Vec<String>,
@@ -194,7 +206,7 @@ pub(crate) struct TraceGenerateArgs {
     #[arg(long, value_name = "N")]
     pub(crate) requests: Option<u64>,
     /// Requests a second [default: the workload's].
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
     /// Seed.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -5,14 +5,13 @@ use conductor_sim::RunReport;
 use std::io::{self, Write};
 
 /// One line under the header, and no other: tables stay short.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A table with a header, numbers to the right of the first column.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(STYLE)
-        .set_header(header.to_vec());
+    table.load_style(STYLE).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -6,8 +6,23 @@ use std::path::Path;
 
 /// Writes a journal of a small run; returns its lines.
 fn journal(folder: &Path) -> Vec<String> {
-    stdout(&["replay", "--requests", "400", "--cluster", "3p2d", "--journal", "run.jsonl"], folder);
-    fs::read_to_string(folder.join("run.jsonl")).expect("written").lines().map(String::from).collect()
+    stdout(
+        &[
+            "replay",
+            "--requests",
+            "400",
+            "--cluster",
+            "3p2d",
+            "--journal",
+            "run.jsonl",
+        ],
+        folder,
+    );
+    fs::read_to_string(folder.join("run.jsonl"))
+        .expect("written")
+        .lines()
+        .map(String::from)
+        .collect()
 }
 
 #[test]
@@ -15,25 +30,56 @@ fn a_journal_of_a_run_is_accepted_plain_and_compressed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let lines = journal(folder.path());
     let said = stdout(&["audit", "run.jsonl"], folder.path());
-    assert!(said.contains(&format!("all {} steps agree", lines.len() - 2)), "{said}");
-    stdout(&["replay", "--requests", "400", "--cluster", "3p2d", "--journal", "run.jsonl.gz"], folder.path());
-    assert_eq!(stdout(&["audit", "run.jsonl.gz"], folder.path()).split("digest").nth(1), said.split("digest").nth(1));
+    assert!(
+        said.contains(&format!("all {} steps agree", lines.len() - 2)),
+        "{said}"
+    );
+    stdout(
+        &[
+            "replay",
+            "--requests",
+            "400",
+            "--cluster",
+            "3p2d",
+            "--journal",
+            "run.jsonl.gz",
+        ],
+        folder.path(),
+    );
+    assert_eq!(
+        stdout(&["audit", "run.jsonl.gz"], folder.path())
+            .split("digest")
+            .nth(1),
+        said.split("digest").nth(1)
+    );
 }
 
 #[test]
 fn one_altered_node_is_a_divergence_at_its_step() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut lines = journal(folder.path());
-    let place = lines.iter().rposition(|line| line.contains("\"decode\":4")).expect("node 4 was used");
+    let place = lines
+        .iter()
+        .rposition(|line| line.contains("\"decode\":4"))
+        .expect("node 4 was used");
     lines[place] = lines[place].replacen("\"decode\":4", "\"decode\":3", 1);
     let step = place - 1;
     file(folder.path(), "altered.jsonl", lines.join("\n"));
     let output = conductor(&["audit", "altered.jsonl"], folder.path());
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{error}");
-    assert!(error.contains(&format!("divergence at step {step}\n")), "{error}");
-    assert!(error.contains("recorded: [Dispatch") && error.contains("decode: NodeId(3)"), "{error}");
-    assert!(error.contains("replayed: [Dispatch") && error.contains("decode: NodeId(4)"), "{error}");
+    assert!(
+        error.contains(&format!("divergence at step {step}\n")),
+        "{error}"
+    );
+    assert!(
+        error.contains("recorded: [Dispatch") && error.contains("decode: NodeId(3)"),
+        "{error}"
+    );
+    assert!(
+        error.contains("replayed: [Dispatch") && error.contains("decode: NodeId(4)"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -43,15 +89,26 @@ fn another_policy_is_a_divergence() {
     let output = conductor(&["audit", "run.jsonl", "--policy", "random"], folder.path());
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{error}");
-    assert!(error.contains("divergence at step") && error.contains("recorded") && error.contains("replayed"), "{error}");
-    stdout(&["audit", "run.jsonl", "--policy", "kvcache-centric"], folder.path());
+    assert!(
+        error.contains("divergence at step")
+            && error.contains("recorded")
+            && error.contains("replayed"),
+        "{error}"
+    );
+    stdout(
+        &["audit", "run.jsonl", "--policy", "kvcache-centric"],
+        folder.path(),
+    );
 }
 
 #[test]
 fn an_altered_event_that_changes_no_decision_still_breaks_the_digest() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut lines = journal(folder.path());
-    let place = lines.iter().rposition(|line| line.contains("\"finished\"")).expect("something finished");
+    let place = lines
+        .iter()
+        .rposition(|line| line.contains("\"finished\""))
+        .expect("something finished");
     lines[place] = lines[place].replacen("\"output\":", "\"output\":1", 1);
     file(folder.path(), "altered.jsonl", lines.join("\n"));
     let output = conductor(&["audit", "altered.jsonl"], folder.path());
@@ -72,7 +129,10 @@ fn what_is_no_journal_is_bad_input() {
     file(folder.path(), "torn.jsonl", &cut[..cut.len() - 3]);
     file(folder.path(), "empty.jsonl", "");
     file(folder.path(), "other.jsonl", "{\"timestamp\": 0}\n");
-    let swapped: Vec<_> = [&lines[0], &lines[2], &lines[1]].into_iter().cloned().collect();
+    let swapped: Vec<_> = [&lines[0], &lines[2], &lines[1]]
+        .into_iter()
+        .cloned()
+        .collect();
     file(folder.path(), "swapped.jsonl", swapped.join("\n"));
     for (name, expected) in [
         ("torn.jsonl", "expected a step or the end"),

@@ -21,14 +21,25 @@ pub(crate) fn generated(requests: u64, cluster: &str, policy: &str, seed: u64) -
 
 /// A replay of a real trace; for tests that are ignored without it.
 pub(crate) fn trace(name: &str, cluster: &str, policy: &str) -> Job {
-    job(WorkloadInput::trace(name, root()).expect("the trace is here"), cluster, policy, 1)
+    job(
+        WorkloadInput::trace(name, root()).expect("the trace is here"),
+        cluster,
+        policy,
+        1,
+    )
 }
 
 fn job(mut workload: WorkloadInput, cluster: &str, policy: &str, seed: u64) -> Job {
     workload.block = Tokens(512);
     let cluster = inputs::cluster(cluster, None).expect("built in");
     let policy = inputs::policy(policy).expect("built in");
-    Job { workload, cluster, policy, seed, node_samples: false }
+    Job {
+        workload,
+        cluster,
+        policy,
+        seed,
+        node_samples: false,
+    }
 }
 
 /// Runs `conductor` and waits for it.
@@ -44,7 +55,11 @@ pub(crate) fn conductor(args: &[&str], folder: &Path) -> Output {
 pub(crate) fn stdout(args: &[&str], folder: &Path) -> String {
     let output = conductor(args, folder);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "conductor {}: {error}", args.join(" "));
+    assert!(
+        output.status.success(),
+        "conductor {}: {error}",
+        args.join(" ")
+    );
     String::from_utf8(output.stdout).expect("output is text")
 }
 

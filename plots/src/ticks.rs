@@ -1,6 +1,7 @@
 //! Where an axis has ticks and how they are written: 0, 0.5, 1; 10k, 20k; 0.1, 1, 10.
 //!
-//! Steps are 1, 2 or 5 times a power of ten (a logarithmic axis also has 3s). Powers of ten are parsed, not computed, so that they
+//! Steps are 1, 2 or 5 times a power of ten (a logarithmic axis also has 3s). Powers of ten are parsed, not
+//! computed, so that they
 //! are the nearest floats on every machine. Not here: the mapping to pixels (`axis`).
 
 /// The ticks of one axis.

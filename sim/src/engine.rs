@@ -164,7 +164,8 @@ struct Engine<'a> {
 /// Simulates `requests`, in order of arrival, to the end of the last one.
 ///
 /// # Errors
-/// If the source of requests fails or is out of order, or the journal cannot be written; a deadlock or livelock is a bug.
+/// If the source of requests fails or is out of order, or the journal cannot be written; a deadlock or livelock
+/// is a bug.
 pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
     config: &RunConfig,
     requests: impl IntoIterator<Item = Result<WorkloadRequest, E>>,

@@ -208,7 +208,8 @@ impl DecodeBatch {
         self.ready.push(id.0);
     }
 
-    /// Lets loaded sequences join and says what to run next; `None` if there is nothing. To be called as soon as the run
+    /// Lets loaded sequences join and says what to run next; `None` if there is nothing. To be called as soon
+    /// as the run
     /// before has finished, at `now`. Sequences that can never fit are given up into `ended`; others may be put back to
     /// wait.
     pub fn start(&mut self, now: Nanos, ended: &mut Vec<Ended>) -> Option<DecodeRun> {
@@ -243,7 +244,8 @@ impl DecodeBatch {
         }
     }
 
-    /// The run that was started at `started` is over after `steps` steps, whose durations were `run`. Complete sequences
+    /// The run that was started at `started` is over after `steps` steps, whose durations were `run`. Complete
+    /// sequences
     /// leave into `ended`, in the order of their places.
     pub fn finish(&mut self, started: Nanos, run: StepRun, steps: u64, ended: &mut Vec<Ended>) {
         debug_assert!(steps > 0 && steps <= run.steps);

@@ -158,7 +158,8 @@ impl PrefillQueue {
         self.cache.unpin(pins);
     }
 
-    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are kept, and
+    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are
+    /// kept, and
     /// the request can start.
     pub fn copy_arrived(&mut self, job: JobId, first: u32, count: u32, changes: &mut CacheChanges) {
         let job = &mut self.jobs[job.0 as usize];
