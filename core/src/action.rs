@@ -72,8 +72,10 @@ pub enum RejectReason {
     PromptTooLong,
     /// The configured number of requests is in the system.
     TooManyRequests,
-    /// A request of this id is in the system already.
-    DuplicateRequest,
+    /// The predicted time to first token is above its limit.
+    PrefillLoad,
+    /// The decode load is, or will be, above its limit.
+    DecodeLoad,
 }
 
 impl RejectReason {
@@ -85,7 +87,8 @@ impl RejectReason {
             Self::NoDecodeNode => "no-decode-node",
             Self::PromptTooLong => "prompt-too-long",
             Self::TooManyRequests => "too-many-requests",
-            Self::DuplicateRequest => "duplicate-request",
+            Self::PrefillLoad => "prefill-load",
+            Self::DecodeLoad => "decode-load",
         }
     }
 }

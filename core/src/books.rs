@@ -7,7 +7,9 @@
 //! Columns by node, not objects: a decision reads one column of many nodes.
 
 mod decode;
+mod forecast;
 mod prefill;
 
 pub use decode::DecodeBooks;
+pub use forecast::{Decoding, Forecast};
 pub use prefill::PrefillBooks;

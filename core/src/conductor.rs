@@ -22,7 +22,7 @@
 //! }
 //! let ticket = Ticket { request: RequestId(7), attempt: 0 };
 //! let blocks = [BlockHash(1), BlockHash(2)];
-//! let arrived = Event::Arrived { ticket, input: Tokens(1_000), blocks: (&blocks[..]).into() };
+//! let arrived = Event::Arrived { ticket, input: Tokens(1_000), blocks: (&blocks[..]).into(), answer: None };
 //! conductor.handle(Nanos::from_secs(1), &arrived, &mut actions);
 //! assert!(matches!(actions.as_slice(), [Action::Dispatch { prefill: NodeId(0), decode: NodeId(2), reuse: 0, .. }]));
 //! # Ok::<(), conductor_core::config::ConfigError>(())
@@ -34,15 +34,17 @@ mod load;
 
 pub use load::Loads;
 
+use arrive::Arrival;
+
 use crate::action::Actions;
-use crate::books::{DecodeBooks, PrefillBooks};
+use crate::books::{DecodeBooks, Forecast, PrefillBooks};
 use crate::config::{ClusterConfig, PolicyConfig, Role};
 use crate::cost::Costs;
 use crate::event::Event;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::index::{BlockIndex, Matches};
 use crate::map::Map;
-use crate::policy::{self, AdmissionPolicy, DecodePolicy, PrefillPolicy};
+use crate::policy::{self, AdmissionPolicy, DecodePolicy, LoadPredictor, PrefillPolicy};
 use crate::units::{Nanos, Tokens};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -121,6 +123,8 @@ pub struct Conductor {
     prefill_policy: Box<dyn PrefillPolicy>,
     decode_policy: Box<dyn DecodePolicy>,
     admission_policy: Box<dyn AdmissionPolicy>,
+    predictor: Box<dyn LoadPredictor>,
+    forecast: Forecast,
     index: BlockIndex,
     matches: Matches,
     prefill_books: PrefillBooks,
@@ -147,6 +151,8 @@ impl Conductor {
             prefill_policy: policy::prefill::build(policy.prefill, policy.replication, seed),
             decode_policy: policy::decode::build(policy.decode.select),
             admission_policy: policy::admission::build(policy.admission),
+            predictor: policy::predict::build(policy.admission),
+            forecast: Forecast::default(),
             index: BlockIndex::new(nodes, cluster.index_blocks_max as usize, 1 << 16),
             matches: Matches::new(nodes),
             prefill_books: PrefillBooks::new(nodes),
@@ -179,11 +185,24 @@ impl Conductor {
                 ticket,
                 input,
                 blocks,
-            } => self.arrived(*ticket, *input, blocks, actions),
+                answer,
+            } => self.arrived(
+                Arrival {
+                    ticket: *ticket,
+                    input: *input,
+                    blocks,
+                    answer: *answer,
+                },
+                actions,
+            ),
             Event::PrefillStarted { ticket, cached } => self.prefill_started(*ticket, *cached),
             Event::PrefillFinished { ticket } => self.prefill_finished(*ticket),
             Event::TransferFinished { ticket } => self.transfer_finished(*ticket),
-            Event::Finished { ticket, tbt, .. } => self.finished(*ticket, *tbt),
+            Event::Finished {
+                ticket,
+                output,
+                tbt,
+            } => self.finished(*ticket, *output, *tbt),
             Event::Refused { ticket } => self.refused(*ticket),
             Event::Cancelled { request } => self.cancelled(*request, actions),
             Event::BlocksStored { node, blocks } => {

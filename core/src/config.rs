@@ -6,18 +6,21 @@
 //!
 //! Not here: files (callers read them), and defaults of the command line.
 
+mod admission;
 mod cluster;
 mod error;
 mod policy;
 mod profile;
 
+pub use admission::{
+    AdmissionConfig, AdmissionText, PredictionLevel, PredictorConfig, PredictorText,
+};
 pub use cluster::{
     ClusterConfig, ClusterText, EstimateText, LimitsText, NodeSpec, NodesText, Role, TruthText,
 };
 pub use error::ConfigError;
 pub use policy::{
-    AdmissionConfig, AdmissionText, DecodeConfig, DecodeSelect, DecodeText, EvictionConfig,
-    EvictionText, PolicyConfig, PolicyText, PrefillConfig, PrefillText, Ratio, ReplicationConfig,
-    ReplicationText, Slo, SloText,
+    DecodeConfig, DecodeSelect, DecodeText, EvictionConfig, EvictionText, PolicyConfig, PolicyText,
+    PrefillConfig, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo, SloText,
 };
 pub use profile::{CostText, Profile, ProfileText};

@@ -21,6 +21,8 @@ pub enum Event<'a> {
         input: Tokens,
         /// The prompt's blocks, front to back; none if nothing is known of prefixes.
         blocks: Cow<'a, [BlockHash]>,
+        /// The true answer length. A driver tells it to the oracle predictor alone, as a bound; nothing else may read it.
+        answer: Option<Tokens>,
     },
     /// A prefill node has begun to compute a request.
     PrefillStarted {
@@ -92,8 +94,10 @@ impl Event<'_> {
                 ticket,
                 input,
                 blocks,
+                answer,
             } => {
                 digest.word(1).ticket(*ticket).word(input.0).blocks(blocks);
+                digest.option(answer.map(|answer| answer.0));
             }
             Self::PrefillStarted { ticket, cached } => {
                 digest.word(2).ticket(*ticket).word(cached.0);

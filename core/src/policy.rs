@@ -8,8 +8,10 @@
 
 pub mod admission;
 pub mod decode;
+pub mod predict;
 pub mod prefill;
 
 pub use admission::AdmissionPolicy;
 pub use decode::DecodePolicy;
+pub use predict::LoadPredictor;
 pub use prefill::{Placement, PrefillContext, PrefillPolicy};

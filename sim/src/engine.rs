@@ -18,6 +18,7 @@ use conductor_core::action::{Action, Actions};
 use conductor_core::cache::BlockSlot;
 use conductor_core::conductor::{Conductor, Counters, Loads};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::cost::Costs;
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
 use conductor_core::journal::{self, Header, Recorder};
@@ -140,6 +141,8 @@ enum Copy {
 struct Engine<'a> {
     config: RunConfig,
     truth: Truth,
+    /// What nodes estimate with when they check for themselves.
+    estimate: Costs,
     conductor: Conductor,
     recorder: Recorder,
     actions: Actions,
@@ -202,6 +205,7 @@ impl<'a> Engine<'a> {
         let estimate = cluster.estimate();
         Self {
             truth: Truth::new(&cluster, config.seed),
+            estimate: cluster.estimate(),
             nodes: world::nodes(&cluster, policy.eviction),
             network: world::network(&cluster),
             queue: EventQueue::new(cluster.nodes.len()),
@@ -340,7 +344,7 @@ impl<'a> Engine<'a> {
         };
         // Its place among the records; filled in again when it ends.
         self.result.records.push(record);
-        let input = request.input;
+        let (input, output) = (request.input, request.output);
         let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
         let blocks: Vec<BlockHash> = request.blocks.clone();
         let live = Live {
@@ -359,7 +363,10 @@ impl<'a> Engine<'a> {
             request: id,
             attempt: 0,
         };
+        let oracle = self.config.policy.admission.is_oracle();
+        let answer = oracle.then_some(output);
         self.tell(&Event::Arrived {
+            answer,
             ticket,
             input,
             blocks: blocks.into(),

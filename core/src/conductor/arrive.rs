@@ -8,14 +8,25 @@ use crate::policy::admission::AdmissionContext;
 use crate::policy::{Placement, PrefillContext};
 use crate::units::{Nanos, Tokens};
 
+/// A request that has come in; see [`crate::event::Event::Arrived`].
+pub(super) struct Arrival<'a> {
+    pub(super) ticket: Ticket,
+    pub(super) input: Tokens,
+    pub(super) blocks: &'a [BlockHash],
+    pub(super) answer: Option<Tokens>,
+}
+
+/// Where a request goes.
+struct Placed {
+    prefill: Placement,
+    decode: NodeId,
+    /// Predicted time to first token.
+    ttft: Nanos,
+}
+
 impl Conductor {
-    pub(super) fn arrived(
-        &mut self,
-        ticket: Ticket,
-        input: Tokens,
-        blocks: &[BlockHash],
-        actions: &mut Actions,
-    ) {
+    pub(super) fn arrived(&mut self, arrival: Arrival<'_>, actions: &mut Actions) {
+        let ticket = arrival.ticket;
         if self.slot_of_request(ticket.request).is_some() {
             // Said twice: the request is in the system and will end once.
             self.counters.stale += 1;
@@ -24,13 +35,14 @@ impl Conductor {
         if ticket.attempt == 0 {
             self.counters.arrived += 1;
         }
-        match self.place(input, blocks) {
-            Ok((placement, decode)) => self.dispatch(ticket, input, placement, decode, actions),
+        match self.place(arrival.input, arrival.blocks) {
+            Ok(placed) => self.dispatch(&arrival, &placed, actions),
             Err(reason) => {
                 self.counters.rejected += 1;
                 let retry_after = self.retry_after(reason);
+                let request = ticket.request;
                 actions.push(Action::Reject {
-                    request: ticket.request,
+                    request,
                     reason,
                     retry_after,
                 });
@@ -39,11 +51,7 @@ impl Conductor {
     }
 
     /// Algorithm 1 as a whole: prefill node, decode node, admission.
-    fn place(
-        &mut self,
-        input: Tokens,
-        blocks: &[BlockHash],
-    ) -> Result<(Placement, NodeId), RejectReason> {
+    fn place(&mut self, input: Tokens, blocks: &[BlockHash]) -> Result<Placed, RejectReason> {
         if input.is_zero() || input > PROMPT_MAX {
             return Err(RejectReason::PromptTooLong);
         }
@@ -61,47 +69,54 @@ impl Conductor {
             costs: &self.costs,
             cluster: &self.cluster,
         };
-        let placement = self
+        let prefill = self
             .prefill_policy
             .place(&context)
             .ok_or(RejectReason::NoPrefillNode)?;
         if self.decode_books.by_count().is_empty() {
             return Err(RejectReason::NoDecodeNode);
         }
-        let reserved = input + self.policy.decode.output_reserve;
+        let tokens = input + self.policy.decode.output_reserve;
         let decode = self
             .decode_policy
-            .place(&self.decode_books, reserved)
+            .place(&self.decode_books, tokens)
             .ok_or(RejectReason::PromptTooLong)?;
-        let schedule = self.cluster.profile_of(placement.node).schedule;
-        let context = AdmissionContext {
-            ttft: placement.ttft(schedule),
+        let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
+        self.admission_policy.admit(&AdmissionContext {
+            now: self.now,
+            ttft,
+            decode,
+            tokens,
             slo: self.policy.slo,
-        };
-        self.admission_policy.admit(&context)?;
-        Ok((placement, decode))
+            books: &self.decode_books,
+            forecast: &self.forecast,
+            costs: &self.costs,
+        })?;
+        Ok(Placed {
+            prefill,
+            decode,
+            ttft,
+        })
     }
 
-    fn dispatch(
-        &mut self,
-        ticket: Ticket,
-        input: Tokens,
-        placement: Placement,
-        decode: NodeId,
-        actions: &mut Actions,
-    ) {
-        let schedule = self.cluster.profile_of(placement.node).schedule;
+    fn dispatch(&mut self, arrival: &Arrival<'_>, placed: &Placed, actions: &mut Actions) {
+        let Placed {
+            prefill,
+            decode,
+            ttft,
+        } = *placed;
+        let (ticket, input) = (arrival.ticket, arrival.input);
         let live = Live {
             ticket,
             phase: Phase::Queued,
             arrived: self.now,
             input,
-            prefill: placement.node,
+            prefill: prefill.node,
             decode,
-            work: placement.prefill,
+            work: prefill.prefill,
             reserved: input + self.policy.decode.output_reserve,
-            source: placement.source,
-            predicted_ttft: placement.ttft(schedule),
+            source: prefill.source,
+            predicted_ttft: ttft,
         };
         self.prefill_books
             .assign(live.prefill, self.now, live.work, live.source);
@@ -115,11 +130,19 @@ impl Conductor {
         });
         self.live[slot as usize] = Some(live);
         self.slot_of.insert_new(ticket.request.0, slot);
+        // Tokens will come as fast as the node's batch lets them with this request in it.
+        let batch = self.decode_books.assigned(decode);
+        let step = self
+            .costs
+            .of(decode)
+            .decode_step(batch, self.decode_books.reserved(decode));
+        let time = self.predictor.decode_time(input, step, arrival.answer);
+        self.forecast
+            .enter(slot as usize, decode, self.now + ttft, time, live.reserved);
         self.counters.dispatched += 1;
-        if let Some(from) = placement.source {
+        if let Some(from) = prefill.source {
             self.counters.replications += 1;
-            let count = placement.reuse - placement.local;
-            let (to, first) = (placement.node, placement.local);
+            let (to, first, count) = (prefill.node, prefill.local, prefill.reuse - prefill.local);
             actions.push(Action::Replicate {
                 ticket,
                 from,
@@ -128,10 +151,10 @@ impl Conductor {
                 count,
             });
         }
-        let (prefill, reuse, ttft) = (placement.node, placement.reuse, live.predicted_ttft);
+        let (node, reuse) = (prefill.node, prefill.reuse);
         actions.push(Action::Dispatch {
             ticket,
-            prefill,
+            prefill: node,
             decode,
             reuse,
             ttft,

@@ -17,6 +17,7 @@ impl Conductor {
         self.prefill_books
             .start(live.prefill, self.now, live.work, work);
         live.phase = Phase::Prefilling;
+        self.forecast.begin_at(slot, self.now + work);
         self.copy_ended(&mut live);
         self.live[slot] = Some(live);
     }
@@ -28,6 +29,7 @@ impl Conductor {
         self.prefill_books.finish(live.prefill, self.now);
         self.ttft[slot] = self.now - live.arrived;
         live.phase = Phase::Transferring;
+        self.forecast.begin_at(slot, self.now);
         self.live[slot] = Some(live);
     }
 
@@ -37,10 +39,11 @@ impl Conductor {
         };
         self.decode_books.begin(live.decode, live.reserved);
         live.phase = Phase::Decoding;
+        self.forecast.begin_at(slot, self.now);
         self.live[slot] = Some(live);
     }
 
-    pub(super) fn finished(&mut self, ticket: Ticket, tbt: Option<Nanos>) {
+    pub(super) fn finished(&mut self, ticket: Ticket, output: Tokens, tbt: Option<Nanos>) {
         let Some(slot) = self.find(ticket) else {
             return;
         };
@@ -49,6 +52,9 @@ impl Conductor {
             self.counters.within_slo += 1;
         }
         self.counters.finished += 1;
+        if let Some(live) = &self.live[slot] {
+            self.predictor.learn(live.input, output);
+        }
         self.end(slot);
     }
 
@@ -134,6 +140,7 @@ impl Conductor {
         let began = live.phase == Phase::Decoding;
         self.decode_books
             .release(live.decode, live.reserved, began, &self.costs);
+        self.forecast.strike(slot);
         self.slot_of.remove(live.ticket.request.0);
         self.free_slots.push(slot as u32);
         self.ttft[slot] = Nanos::ZERO;

@@ -4,6 +4,7 @@
 //! the file that [`PolicyConfig::to_text`] gives for it.
 
 use super::ConfigError;
+use super::admission::{AdmissionConfig, AdmissionText};
 use crate::units::{Nanos, Tokens};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -65,13 +66,6 @@ pub enum DecodeSelect {
     LeastLoaded,
     /// The smallest predicted TBT.
     LeastTbt,
-}
-
-/// Who is turned away at arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdmissionConfig {
-    /// Nobody who can be served at all.
-    None,
 }
 
 /// What becomes of fetched blocks.
@@ -161,14 +155,6 @@ pub struct DecodeText {
     pub output_reserve_tokens: u64,
 }
 
-/// `[admission]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdmissionText {
-    /// `none`.
-    pub select: String,
-}
-
 /// `[replication]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,14 +211,6 @@ impl Default for DecodeText {
     }
 }
 
-impl Default for AdmissionText {
-    fn default() -> Self {
-        Self {
-            select: "none".to_string(),
-        }
-    }
-}
-
 impl Default for ReplicationText {
     fn default() -> Self {
         Self {
@@ -270,6 +248,16 @@ impl PolicyConfig {
         "kvcache-centric",
     ];
 
+    /// Names of the built-in admission policies.
+    pub const ADMISSIONS: [&str; 6] = [
+        "none",
+        "per-stage",
+        "early",
+        "early-predicted",
+        "early-predicted-quantile",
+        "early-predicted-oracle",
+    ];
+
     /// The built-in policy `name`, which is `<prefill policy>` or `<prefill policy>+<admission>`.
     ///
     /// # Errors
@@ -282,9 +270,7 @@ impl PolicyConfig {
                 select: prefill.to_string(),
                 balancing_threshold: None,
             },
-            admission: AdmissionText {
-                select: admission.to_string(),
-            },
+            admission: AdmissionText::named(admission),
             ..PolicyText::default()
         };
         Self::from_text(&text)
@@ -306,15 +292,7 @@ impl PolicyConfig {
     /// Names the key.
     pub fn from_text(text: &PolicyText) -> Result<Self, ConfigError> {
         let prefill = prefill(&text.prefill)?;
-        let admission = match text.admission.select.as_str() {
-            "none" => AdmissionConfig::None,
-            other => {
-                return Err(ConfigError::new(
-                    "admission.select",
-                    format_args!("unknown admission policy \"{other}\", expected \"none\""),
-                ));
-            }
-        };
+        let admission = AdmissionConfig::from_text(&text.admission)?;
         let reserve = text.decode.output_reserve_tokens;
         if reserve > crate::cost::PROMPT_MAX.0 {
             return Err(ConfigError::new(
@@ -351,9 +329,6 @@ impl PolicyConfig {
             } => Some(f64::from(balancing_threshold.0) / 1000.0),
             _ => None,
         };
-        let admission = match self.admission {
-            AdmissionConfig::None => "none",
-        };
         PolicyText {
             name: Some(self.name.clone()),
             prefill: PrefillText {
@@ -364,9 +339,7 @@ impl PolicyConfig {
                 select: self.decode.select,
                 output_reserve_tokens: self.decode.output_reserve.0,
             },
-            admission: AdmissionText {
-                select: admission.to_string(),
-            },
+            admission: self.admission.to_text(),
             replication: ReplicationText {
                 select: self.replication,
             },
@@ -454,9 +427,12 @@ mod tests {
 
     #[test]
     fn built_ins_survive_their_own_file() {
-        for name in PolicyConfig::BUILT_IN {
-            let policy = PolicyConfig::built_in(name).expect(name);
-            assert_eq!(PolicyConfig::parse(&policy.to_toml()), Ok(policy), "{name}");
+        for prefill in PolicyConfig::BUILT_IN {
+            for admission in PolicyConfig::ADMISSIONS {
+                let name = format!("{prefill}+{admission}");
+                let policy = PolicyConfig::built_in(&name).expect(&name);
+                assert_eq!(PolicyConfig::parse(&policy.to_toml()), Ok(policy), "{name}");
+            }
         }
     }
 

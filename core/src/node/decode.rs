@@ -12,6 +12,7 @@
 
 mod gaps;
 
+use crate::cost::CostModel;
 use crate::ids::Ticket;
 use crate::slo::Gaps;
 use crate::steps::StepRun;
@@ -84,6 +85,9 @@ pub struct DecodeBatch {
     free: Vec<u32>,
     /// KV in DRAM, waiting for HBM.
     waiting: VecDeque<u32>,
+    /// Sequences that are here but not in the batch, and their KV tokens.
+    outside: u64,
+    outside_tokens: Tokens,
     /// HBM is taken; the load is on its way.
     loading_blocks: u64,
     /// Loaded; joins at the next step.
@@ -109,6 +113,8 @@ impl DecodeBatch {
             sequences: Vec::new(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            outside: 0,
+            outside_tokens: Tokens::ZERO,
             loading_blocks: 0,
             ready: Vec::new(),
             batch: Vec::new(),
@@ -151,6 +157,27 @@ impl DecodeBatch {
         !self.ready.is_empty()
     }
 
+    /// What the node would hold with one request of `context` tokens more: sequences and KV tokens. `steps` are complete
+    /// of the run that is under way.
+    #[must_use]
+    pub fn with_one_more(&self, steps: u64, context: Tokens) -> (u32, Tokens) {
+        let batch = self.batch.len() as u64;
+        let sequences = batch + self.outside + 1;
+        (
+            sequences as u32,
+            self.context + Tokens(steps * batch) + self.outside_tokens + context,
+        )
+    }
+
+    /// The local scheduler's own check before it takes a request of `context` tokens: its KV must fit beside what is
+    /// here, and a step of the larger batch must not take more than `limit`.
+    #[must_use]
+    pub fn accepts(&self, steps: u64, context: Tokens, cost: &dyn CostModel, limit: Nanos) -> bool {
+        let (batch, tokens) = self.with_one_more(steps, context);
+        let fits = tokens.0 / self.block.0 + u64::from(batch) <= self.capacity_blocks;
+        fits && cost.decode_step(batch, tokens) <= limit
+    }
+
     /// Takes a sequence whose KV is complete in DRAM.
     pub fn offer(&mut self, sequence: Sequence) -> SequenceId {
         assert!(
@@ -177,6 +204,8 @@ impl DecodeBatch {
                 self.sequences.len() as u32 - 1
             }
         };
+        self.outside += 1;
+        self.outside_tokens += sequence.context;
         self.waiting.push_back(slot);
         SequenceId(slot)
     }
@@ -296,6 +325,8 @@ impl DecodeBatch {
         let (context, end) = (state.context, self.steps_done + state.remaining.0);
         self.loading_blocks -= self.blocks_after_step(context);
         self.context += context;
+        self.outside -= 1;
+        self.outside_tokens -= context;
         self.composition += 1;
         self.batch.push(slot);
         self.ends.push(Reverse((end, slot)));
@@ -347,6 +378,8 @@ impl DecodeBatch {
         if alone {
             self.free.push(slot);
         } else {
+            self.outside += 1;
+            self.outside_tokens += self.sequences[slot as usize].context;
             self.waiting.push_front(slot);
         }
     }

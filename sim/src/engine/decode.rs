@@ -8,6 +8,7 @@ use crate::world::{DecodeNode, Node, Steps};
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
 use conductor_core::node::{Sequence, SequenceId};
+use conductor_core::units::Nanos;
 
 impl Engine<'_> {
     fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
@@ -19,9 +20,32 @@ impl Engine<'_> {
         }
     }
 
-    /// A sequence's KV is complete in the node's DRAM.
+    /// A sequence's KV is complete in the node's DRAM. If the policy says so, the node's own scheduler checks once more
+    /// whether it can take it within the limit; if not, the prefill was in vain.
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
-        self.decode_node(node).batch.offer(sequence);
+        let now = self.now;
+        let policy = &self.config.policy;
+        let limit = policy.admission.decode_check().map(|threshold| {
+            Nanos((u128::from(policy.slo.tbt.0) * u128::from(threshold.0) / 1000) as u64)
+        });
+        let cost = self.estimate.of(node);
+        let Node::Decode(machine) = &mut self.nodes[node.index()] else {
+            unreachable!("{node} is asked for as a decode node, as the cluster says it is")
+        };
+        let complete = machine.running.map_or(0, |running| running.complete(now));
+        let accepted = limit.is_none_or(|limit| {
+            machine
+                .batch
+                .accepts(complete, sequence.context, cost, limit)
+        });
+        if !accepted {
+            let (ticket, request) = (sequence.ticket, sequence.ticket.request.0);
+            self.live_mut(request).record.outcome = Outcome::RejectedAfterPrefill;
+            self.tell(&Event::Refused { ticket })?;
+            self.close(request);
+            return Ok(());
+        }
+        machine.batch.offer(sequence);
         self.start_loads(node);
         Ok(())
     }
