@@ -321,8 +321,13 @@ fn profiles_beside(cluster: &Path, text: &str) -> Result<Vec<Profile>, InputErro
     Ok(profiles)
 }
 
+/// True if a workload's name means a generator, not a trace.
+pub(crate) fn is_workload(name: &str) -> bool {
+    name.ends_with(".toml") || builtin_names().any(|known| known == name)
+}
+
 /// True if an argument means a file, not a built-in name.
-fn is_file(name: &str) -> bool {
+pub(crate) fn is_file(name: &str) -> bool {
     name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR)
 }
 
