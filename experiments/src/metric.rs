@@ -1,7 +1,7 @@
 //! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`.
 
-use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::conductor::Counters;
+use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::units::Nanos;
 use conductor_sim::report::RunLabels;
 use conductor_sim::timeline::Timeline;

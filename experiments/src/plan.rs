@@ -75,7 +75,10 @@ impl Parts<'_> {
         let setting = self.chosen(part).expect("parsing made sure of it");
         match &setting.value {
             Value::Text(name) => Ok(name.clone()),
-            other => Err(wrong(setting, format!("expected a name or a file, found {other}"))),
+            other => Err(wrong(
+                setting,
+                format!("expected a name or a file, found {other}"),
+            )),
         }
     }
 
@@ -104,7 +107,8 @@ impl Parts<'_> {
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected = "expected name, limit, output_tokens, rate, requests, seed or speed";
+                    let expected =
+                        "expected name, limit, output_tokens, rate, requests, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }
@@ -184,7 +188,10 @@ fn refused(setting: &Setting, error: &ConfigError) -> SpecError {
 fn whole(setting: &Setting) -> Result<u64, SpecError> {
     match setting.value {
         Value::Whole(value) if value >= 0 => Ok(value.unsigned_abs()),
-        ref other => Err(wrong(setting, format!("expected a whole number, found {other}"))),
+        ref other => Err(wrong(
+            setting,
+            format!("expected a whole number, found {other}"),
+        )),
     }
 }
 

@@ -143,12 +143,7 @@ fn within(
     }
 }
 
-fn descending(
-    id: String,
-    what: String,
-    published: Option<f64>,
-    values: &[f64],
-) -> CheckReport {
+fn descending(id: String, what: String, published: Option<f64>, values: &[f64]) -> CheckReport {
     let quotients = values.windows(2).map(|pair| pair[0] / pair[1]);
     let least = quotients.fold(f64::INFINITY, f64::min);
     CheckReport {

@@ -42,13 +42,18 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     Ok(folder)
 }
 
-/// One row a run: the value of each axis, then every number of its report.
+/// One row a run: the value of each axis, then every number of its report. Axes are marked as such: one may be called
+/// what a number is called, as `speed` is.
 fn raw(report: &ExperimentReport) -> String {
     let mut text = String::new();
     for (i, run) in report.runs.iter().enumerate() {
         let numbers = metric::numbers(run);
         if i == 0 {
-            let axes = report.spec.axes.iter().map(|axis| cell(&axis.name));
+            let axes = report
+                .spec
+                .axes
+                .iter()
+                .map(|axis| cell(&format!("axis {}", axis.name)));
             let names = numbers.iter().map(|(name, _)| cell(name));
             line(&mut text, axes.chain(names));
         }
@@ -101,7 +106,10 @@ fn table(report: &ExperimentReport) -> String {
             format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0)
         });
         let (x, simulated) = (point.x.to_string(), with_unit(point.simulated));
-        row(&mut text, [&point.series, &x, &published, &simulated, &error]);
+        row(
+            &mut text,
+            [&point.series, &x, &published, &simulated, &error],
+        );
     }
     text
 }

@@ -5,7 +5,7 @@
 //! ([`Key`]). Everything that names a run (a published value, a check, the fit) is resolved to the run's number when
 //! the text is parsed, and every metric is looked up then: what a [`Spec`] holds can be run as it is.
 //!
-//! Not here: running ([`crate::runner`]), the meaning of settings ([`crate::plan`]).
+//! Not here: running ([`crate::runner`]), and what settings mean (`plan`).
 
 mod error;
 mod key;
@@ -22,14 +22,10 @@ use crate::metric::Metric;
 use std::path::{Path, PathBuf};
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 2] = [
     (
         "prefill-scheduling",
         include_str!("../specs/prefill-scheduling.toml"),
-    ),
-    (
-        "prefill-scheduling-gap",
-        include_str!("../specs/prefill-scheduling-gap.toml"),
     ),
     ("local-global", include_str!("../specs/local-global.toml")),
 ];

@@ -79,10 +79,7 @@ impl fmt::Display for Key {
 
 /// A plain value. Two that print alike are the same to a selection: `1` selects `1.0`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(
-    untagged,
-    expecting = "expected a string, a number, or true or false"
-)]
+#[serde(untagged, expecting = "expected a string, a number, or true or false")]
 pub enum Value {
     /// `true` or `false`
     Flag(bool),

@@ -1,11 +1,10 @@
 //! From text to a checked specification.
 
+mod check;
+
 use super::error::line_of;
-use super::text::{CheckText, FitText, PublishedText, SpecText, Values};
-use super::{
-    Axis, Check, CheckKind, Fit, Key, Limits, Part, Published, Setting, Spec, SpecError, Value,
-    values_of,
-};
+use super::text::{FitText, PublishedText, SpecText, Values};
+use super::{Axis, Check, Fit, Key, Part, Published, Setting, Spec, SpecError, Value, values_of};
 use crate::fit::Bracket;
 use crate::metric::Metric;
 use toml::Spanned;
@@ -23,7 +22,11 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let name = parser.name(&written.name)?;
     parser.axes(&written)?;
     let base = parser.base(&written)?;
-    let fit = written.fit.as_ref().map(|fit| parser.fit(fit)).transpose()?;
+    let fit = written
+        .fit
+        .as_ref()
+        .map(|fit| parser.fit(fit))
+        .transpose()?;
     parser.no_stray_fitted(fit.as_ref())?;
     let published = written.published.into_iter();
     let published = published
@@ -63,11 +66,11 @@ impl Parser<'_> {
 
     /// Names become folders.
     fn name(&self, name: &Spanned<String>) -> Result<String, SpecError> {
-        let fits =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let text = name.get_ref();
         if text.is_empty() || !text.chars().all(fits) {
-            let message = format!("expected lower-case letters, digits and dashes, found \"{text}\"");
+            let message =
+                format!("expected lower-case letters, digits and dashes, found \"{text}\"");
             return Err(self.error(name, "name", message));
         }
         Ok(text.clone())
@@ -86,7 +89,10 @@ impl Parser<'_> {
             let key = self.key(&axis.key, "axes.key")?;
             let last = key.to_string();
             let last = last.rsplit('.').next().unwrap_or(&last).to_string();
-            let name = axis.name.as_ref().map_or(last, |name| name.get_ref().clone());
+            let name = axis
+                .name
+                .as_ref()
+                .map_or(last, |name| name.get_ref().clone());
             self.axis(name, key, &axis.values, "axes.values")?;
         }
         if let Some(policies) = &written.policies {
@@ -116,7 +122,11 @@ impl Parser<'_> {
             let message = format!("{} is there twice", labels[again]);
             return Err(SpecError::new(line, whose, message));
         }
-        if self.axes.iter().any(|axis| axis.name == name || axis.key == key) {
+        if self
+            .axes
+            .iter()
+            .any(|axis| axis.name == name || axis.key == key)
+        {
             let message = format!("there are two axes \"{name}\" or two of the setting \"{key}\"");
             return Err(SpecError::new(line, whose, message));
         }
@@ -127,9 +137,10 @@ impl Parser<'_> {
             values,
             line,
         });
-        let runs = self.axes.iter().try_fold(1_usize, |runs, axis| {
-            runs.checked_mul(axis.values.len())
-        });
+        let runs = self
+            .axes
+            .iter()
+            .try_fold(1_usize, |runs, axis| runs.checked_mul(axis.values.len()));
         if runs.is_none_or(|runs| runs > RUNS_MAX) {
             let message = format!("the axes make more than {RUNS_MAX} runs");
             return Err(SpecError::new(line, whose, message));
@@ -184,7 +195,11 @@ impl Parser<'_> {
     fn select(&self, at: &[&Values]) -> Result<Vec<usize>, SpecError> {
         let mut wanted: Vec<Option<&Value>> = vec![None; self.axes.len()];
         for (name, value) in at.iter().copied().flatten() {
-            let Some(axis) = self.axes.iter().position(|axis| axis.name == *name.get_ref()) else {
+            let Some(axis) = self
+                .axes
+                .iter()
+                .position(|axis| axis.name == *name.get_ref())
+            else {
                 let known: Vec<_> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
                 let message = format!("no such axis, expected one of: {}", known.join(", "));
                 return Err(self.error(name, name.get_ref(), message));
@@ -244,9 +259,9 @@ impl Parser<'_> {
         // The first run that is selected: other axes have their first value.
         let runs = self.select(&[&fit.at])?;
         let axis = self.axes.iter().position(|axis| axis.key == key);
-        let run = runs.into_iter().find(|&run| {
-            axis.is_none_or(|axis| values_of(&self.axes, run)[axis].is_fitted())
-        });
+        let run = runs
+            .into_iter()
+            .find(|&run| axis.is_none_or(|axis| values_of(&self.axes, run)[axis].is_fitted()));
         let Some(run) = run else {
             let message = format!("the axis of {key} has no value \"{}\"", Value::FITTED);
             return Err(self.error(&fit.key, "fit.key", message));
@@ -283,105 +298,4 @@ impl Parser<'_> {
             source: row.source,
         })
     }
-
-    fn check(&self, check: CheckText) -> Result<Check, SpecError> {
-        let metric = self.metric(&check.metric, "checks.metric")?;
-        let kind = check.kind.get_ref().as_str();
-        let unused: &[(&str, Option<usize>)] = &[
-            ("over", check.over.as_ref().map(|key| self.line(key))),
-            ("values", check.values.as_ref().map(|key| self.line(key))),
-            ("of", check.of.as_ref().map(|key| self.line(key))),
-            ("to", check.to.as_ref().map(|key| self.line(key))),
-            ("scale", check.scale.as_ref().map(|key| self.line(key))),
-            ("low", check.low.as_ref().map(|key| self.line(key))),
-            ("high", check.high.as_ref().map(|key| self.line(key))),
-        ];
-        let used: &[&str] = match kind {
-            "order" => &["over", "values"],
-            "band" => &["scale", "low", "high"],
-            "ratio" => &["of", "to", "low", "high"],
-            other => {
-                let message = format!("unknown kind \"{other}\", expected order, band or ratio");
-                return Err(self.error(&check.kind, "checks.kind", message));
-            }
-        };
-        for (key, line) in unused.iter().filter(|(key, _)| !used.contains(key)) {
-            if let Some(line) = line {
-                let message = format!("has no meaning for a check of kind \"{kind}\"");
-                return Err(SpecError::new(*line, &format!("checks.{key}"), message));
-            }
-        }
-        let kind = match kind {
-            "order" => self.order(&check)?,
-            "band" => CheckKind::Band {
-                run: self.one("checks.at", &check.kind, &[common(&check)])?,
-                scale: check.scale.as_ref().map_or(1.0, |scale| *scale.get_ref()),
-                limits: self.limits(&check)?,
-            },
-            _ => {
-                let of = self.needed(&check, "of", check.of.as_ref())?;
-                let to = self.needed(&check, "to", check.to.as_ref())?;
-                CheckKind::Ratio {
-                    of: self.one("checks.of", of, &[common(&check), of.get_ref()])?,
-                    to: self.one("checks.to", to, &[common(&check), to.get_ref()])?,
-                    limits: self.limits(&check)?,
-                }
-            }
-        };
-        Ok(Check {
-            id: check.id.into_inner(),
-            what: check.what,
-            metric,
-            published: check.published,
-            kind,
-        })
-    }
-
-    fn order(&self, check: &CheckText) -> Result<CheckKind, SpecError> {
-        let over = self.needed(check, "over", check.over.as_ref())?;
-        let values = self.needed(check, "values", check.values.as_ref())?;
-        if values.get_ref().len() < 2 {
-            return Err(self.error(values, "checks.values", "expected at least two values"));
-        }
-        let run = |value: &Value| {
-            let along = Values::from([(over.clone(), value.clone())]);
-            self.one("checks.over", over, &[common(check), &along])
-        };
-        let runs = values.get_ref().iter().map(run);
-        Ok(CheckKind::Order {
-            runs: runs.collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn limits(&self, check: &CheckText) -> Result<Limits, SpecError> {
-        let low = *self.needed(check, "low", check.low.as_ref())?.get_ref();
-        let high = self.needed(check, "high", check.high.as_ref())?;
-        let limits = Limits {
-            low,
-            high: *high.get_ref(),
-        };
-        if limits.low <= limits.high {
-            return Ok(limits);
-        }
-        let message = format!("expected at least `low` ({low}), found {}", limits.high);
-        Err(self.error(high, "checks.high", message))
-    }
-
-    fn needed<'b, T>(
-        &self,
-        check: &CheckText,
-        key: &str,
-        value: Option<&'b Spanned<T>>,
-    ) -> Result<&'b Spanned<T>, SpecError> {
-        value.ok_or_else(|| {
-            let message = format!("a check of kind \"{}\" needs it", check.kind.get_ref());
-            self.error(&check.kind, &format!("checks.{key}"), message)
-        })
-    }
-}
-
-/// What the runs of a check have in common.
-fn common(check: &CheckText) -> &Values {
-    static NOTHING: Values = Values::new();
-    check.at.as_ref().map_or(&NOTHING, |at| at.get_ref())
 }
