@@ -90,7 +90,9 @@ fn table(report: &ExperimentReport) -> String {
             (Some(low), Some(high)) => format!("{} to {}", short(low), short(high)),
             _ => "strictly falling (quotients above 1)".to_string(),
         };
-        let measured = check.simulated.map_or("not a number".to_string(), short);
+        let measured = check
+            .simulated
+            .map_or_else(|| "not a number".to_string(), short);
         let holds = if check.holds { "yes" } else { "**no**" };
         row(&mut text, [&check.what, &required, &measured, holds]);
     }
@@ -100,11 +102,12 @@ fn table(report: &ExperimentReport) -> String {
     for point in &report.points {
         let unit = if point.unit.is_empty() { "" } else { " " };
         let with_unit = |value: f64| format!("{}{unit}{}", short(value), point.unit);
-        let published = point.published.map_or("-".to_string(), with_unit);
+        let published = point.published.map_or_else(|| "-".to_string(), with_unit);
         let error = point.published.filter(|value| value.abs() > 0.0);
-        let error = error.map_or("-".to_string(), |value| {
-            format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0)
-        });
+        let error = error.map_or_else(
+            || "-".to_string(),
+            |value| format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0),
+        );
         let (x, simulated) = (point.x.to_string(), with_unit(point.simulated));
         row(
             &mut text,
