@@ -30,7 +30,7 @@ fn an_end_that_meets_the_target_is_taken_at_once() {
 
 #[test]
 fn a_target_that_is_not_bracketed_is_refused() {
-    let error = bisect(BRACKET, |x| Ok::<_, FitError>(x)).expect_err("1 to 3 does not have 5");
+    let error = bisect(BRACKET, Ok::<_, FitError>).expect_err("1 to 3 does not have 5");
     assert_eq!(
         error.to_string(),
         "the target 5 is not bracketed: the metric is 1 at 1 and 3 at 3"
