@@ -229,7 +229,7 @@ impl WorkloadInput {
         Ok(Box::new(rows.take(limit).map(move |row| {
             let mut row = row?;
             // At speed 1 stamps stay exactly as they are.
-            if speed != 1.0 {
+            if (speed - 1.0).abs() > 0.0 {
                 row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
             }
             row.output = output.unwrap_or(row.output);
@@ -297,7 +297,7 @@ pub fn profile(name: &str) -> Result<Profile, InputError> {
 
 /// The profiles that lie beside a cluster file and that it names.
 fn profiles_beside(cluster: &Path, text: &str) -> Result<Vec<Profile>, InputError> {
-    let folder = cluster.parent().unwrap_or(Path::new("."));
+    let folder = cluster.parent().unwrap_or_else(|| Path::new("."));
     let mut profiles = Vec::new();
     // What is not a table of strings here is refused with its line by the cluster's own parser.
     let named = text.lines().filter_map(|line| {
@@ -321,8 +321,13 @@ fn profiles_beside(cluster: &Path, text: &str) -> Result<Vec<Profile>, InputErro
     Ok(profiles)
 }
 
+/// True if a workload's name means a generator, not a trace.
+pub(crate) fn is_workload(name: &str) -> bool {
+    name.ends_with(".toml") || builtin_names().any(|known| known == name)
+}
+
 /// True if an argument means a file, not a built-in name.
-fn is_file(name: &str) -> bool {
+pub(crate) fn is_file(name: &str) -> bool {
     name.ends_with(".toml") || name.contains(std::path::MAIN_SEPARATOR)
 }
 

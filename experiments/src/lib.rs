@@ -1,9 +1,24 @@
 //! Runs from inputs to reports: what the command line, the experiments and the tests share.
 //!
-//! [`inputs`] turns names and files into parsed things, [`execute`] runs them and measures the run.
+//! [`inputs`] turns names and files into parsed things, [`execute`] runs them and measures the run. An experiment is
+//! a [`spec`]; [`runner`] runs it and gives a [`report`], which [`results`] writes.
 //!
 //! Not here: drawing (`conductor-plots`), and the terminal (the root package).
 
+mod error;
 pub mod execute;
+pub mod fit;
 pub mod inputs;
 pub mod measure;
+pub mod metric;
+mod plan;
+pub mod report;
+pub mod results;
+pub mod runner;
+pub mod spec;
+
+pub use error::ExperimentError;
+pub use report::ExperimentReport;
+pub use results::write_results;
+pub use runner::{Progress, RunOptions, Stage, run};
+pub use spec::{Spec, SpecInfo, list};

@@ -1,0 +1,94 @@
+//! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`.
+
+use conductor_core::conductor::Counters;
+use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::units::Nanos;
+use conductor_sim::report::RunLabels;
+use conductor_sim::timeline::Timeline;
+use conductor_sim::{Mode, RunConfig, RunReport, RunResult, Transfers};
+use serde_json::Value;
+use std::fmt;
+
+/// The path of a number that every report has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metric(String);
+
+impl Metric {
+    /// Checks a path.
+    ///
+    /// # Errors
+    /// If reports have no number there; the message lists what there is.
+    pub(crate) fn parse(path: &str) -> Result<Self, String> {
+        let known = names();
+        if known.iter().any(|name| name == path) {
+            return Ok(Self(path.to_string()));
+        }
+        Err(format!(
+            "unknown metric \"{path}\", expected one of: {}",
+            known.join(", ")
+        ))
+    }
+
+    /// Its value in a report.
+    #[must_use]
+    pub fn of(&self, report: &RunReport) -> f64 {
+        let numbers = numbers(report);
+        let found = numbers.iter().find(|(name, _)| *name == self.0);
+        found.expect("parsing found it in the same form").1
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Every number of a report, by path.
+pub(crate) fn numbers(report: &RunReport) -> Vec<(String, f64)> {
+    let mut numbers = Vec::new();
+    let value = serde_json::to_value(report).expect("a report is plain numbers and strings");
+    collect("", &value, &mut numbers);
+    numbers
+}
+
+fn collect(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                collect(&path, value, numbers);
+            }
+        }
+        Value::Number(number) => {
+            numbers.push((path.to_string(), number.as_f64().unwrap_or(f64::NAN)));
+        }
+        _ => {}
+    }
+}
+
+/// The metrics there are: the numbers in the report of a run without requests.
+fn names() -> Vec<String> {
+    let config = RunConfig {
+        cluster: ClusterConfig::built_in("1p1d").expect("built in"),
+        policy: PolicyConfig::built_in("random").expect("built in"),
+        seed: 1,
+        mode: Mode::FastForward,
+        node_samples: false,
+    };
+    let result = RunResult {
+        records: Vec::new(),
+        timeline: Timeline::default(),
+        digest: String::new(),
+        counters: Counters::default(),
+        simulated: Nanos::ZERO,
+        events: 0,
+        transfers: Transfers::default(),
+    };
+    let report = RunReport::new(&config, &result, RunLabels::default());
+    numbers(&report).into_iter().map(|(name, _)| name).collect()
+}

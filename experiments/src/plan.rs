@@ -1,0 +1,204 @@
+//! From settings to jobs: what each run of an experiment is made of.
+//!
+//! A setting below `cluster.`, `profile.` or `policy.` is a value in that part's own text form, put there and parsed
+//! again by that part's own parser: whatever a file can say, an experiment can vary, and nothing is checked twice.
+
+use crate::error::ExperimentError;
+use crate::execute::Job;
+use crate::inputs::{self, WorkloadInput};
+use crate::spec::{Part, Setting, Spec, SpecError, Value};
+use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
+use conductor_core::units::Tokens;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// The seed where nothing sets one: that of the command line.
+const SEED: u64 = 1;
+
+/// The job of run number `run`. `fitted` is the value of what is fitted, if anything is.
+///
+/// # Errors
+/// If a name, a file or a setting is wrong.
+pub(crate) fn job(
+    spec: &Spec,
+    run: usize,
+    fitted: Option<f64>,
+    root: &Path,
+) -> Result<Job, ExperimentError> {
+    let mut settings = spec.base.clone();
+    if let (Some(fit), Some(value)) = (&spec.fit, fitted) {
+        settings.push(Setting {
+            key: fit.key.clone(),
+            value: Value::Number(value),
+            line: 1,
+        });
+    }
+    for (axis, value) in spec.axes.iter().zip(spec.values_of(run)) {
+        if !value.is_fitted() {
+            settings.push(Setting {
+                key: axis.key.clone(),
+                value: value.clone(),
+                line: axis.line,
+            });
+        }
+    }
+    let parts = Parts { settings, root };
+    let cluster = parts.cluster()?;
+    let seed = match parts.chosen(Part::Seed) {
+        Some(setting) => whole(setting)?,
+        None => SEED,
+    };
+    Ok(Job {
+        workload: parts.workload(cluster.block, seed)?,
+        policy: parts.policy()?,
+        cluster,
+        seed,
+        node_samples: false,
+    })
+}
+
+/// The settings of one run, in order; of two with the same key the later one counts.
+struct Parts<'a> {
+    settings: Vec<Setting>,
+    root: &'a Path,
+}
+
+impl Parts<'_> {
+    /// The setting that chooses a part as a whole.
+    fn chosen(&self, part: Part) -> Option<&Setting> {
+        let mut settings = self.settings.iter().rev();
+        settings.find(|setting| setting.key.part == part && setting.key.path.is_empty())
+    }
+
+    fn name(&self, part: Part) -> Result<String, SpecError> {
+        let setting = self.chosen(part).expect("parsing made sure of it");
+        match &setting.value {
+            Value::Text(name) => Ok(name.clone()),
+            other => Err(wrong(
+                setting,
+                format!("expected a name or a file, found {other}"),
+            )),
+        }
+    }
+
+    /// The settings below a part.
+    fn of(&self, part: Part) -> impl Iterator<Item = &Setting> {
+        self.settings
+            .iter()
+            .filter(move |setting| setting.key.part == part && !setting.key.path.is_empty())
+    }
+
+    fn workload(&self, block: Tokens, seed: u64) -> Result<WorkloadInput, ExperimentError> {
+        let name = self.name(Part::Workload)?;
+        let mut workload = if inputs::is_workload(&name) {
+            WorkloadInput::workload(&name)?
+        } else {
+            WorkloadInput::trace(&name, self.root)?
+        };
+        (workload.block, workload.seed) = (block, seed);
+        for setting in self.of(Part::Workload) {
+            let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
+            match path[..] {
+                ["limit"] => workload.limit = Some(whole(setting)?),
+                ["output_tokens"] => workload.output = Some(Tokens(whole(setting)?.max(1))),
+                ["rate"] => workload.rate = Some(number(setting)?),
+                ["requests"] => workload.requests = Some(whole(setting)?),
+                ["seed"] => workload.seed = whole(setting)?,
+                ["speed"] => workload.speed = number(setting)?,
+                _ => {
+                    let expected =
+                        "expected name, limit, output_tokens, rate, requests, seed or speed";
+                    return Err(wrong(setting, format!("unknown key, {expected}")).into());
+                }
+            }
+        }
+        workload.check()?;
+        Ok(workload)
+    }
+
+    fn cluster(&self) -> Result<ClusterConfig, ExperimentError> {
+        let mut cluster = inputs::cluster(&self.name(Part::Cluster)?, None)?;
+        for setting in self.of(Part::Profile) {
+            let patched = |profile: &Profile| {
+                let text = toml::to_string(&patch(&profile.text, setting)?);
+                let text = text.expect("a profile is plain tables of numbers and strings");
+                Profile::parse(&text).map_err(|error| refused(setting, &error))
+            };
+            let profiles = cluster.profiles.iter().map(patched);
+            let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
+            cluster = ClusterConfig::from_text(cluster.text().clone(), &profiles)
+                .map_err(|error| refused(setting, &error))?;
+        }
+        for setting in self.of(Part::Cluster) {
+            let text = patch(cluster.text(), setting)?;
+            cluster = ClusterConfig::from_text(text, &cluster.profiles)
+                .map_err(|error| refused(setting, &error))?;
+        }
+        Ok(cluster)
+    }
+
+    fn policy(&self) -> Result<PolicyConfig, ExperimentError> {
+        let mut policy = inputs::policy(&self.name(Part::Policy)?)?;
+        for setting in self.of(Part::Policy) {
+            let text = patch(&policy.to_text(), setting)?;
+            policy = PolicyConfig::from_text(&text).map_err(|error| refused(setting, &error))?;
+        }
+        Ok(policy)
+    }
+}
+
+/// A text form with one value put in.
+fn patch<T: Serialize + DeserializeOwned>(text: &T, setting: &Setting) -> Result<T, SpecError> {
+    let mut table = toml::Value::try_from(text).expect("text forms are TOML");
+    let value = toml::Value::try_from(&setting.value).expect("a plain value");
+    put(&mut table, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| wrong(setting, error.message()))
+}
+
+/// Puts a value at a path; in a list, in each element.
+fn put(place: &mut toml::Value, path: &[String], value: &toml::Value) -> Result<(), String> {
+    match (place, path) {
+        (place, []) => *place = value.clone(),
+        (toml::Value::Array(elements), path) => {
+            for element in elements {
+                put(element, path, value)?;
+            }
+        }
+        (toml::Value::Table(table), [key, rest @ ..]) => {
+            // What is absent may be an optional key; the part's own parser knows.
+            let empty = toml::Value::Table(toml::Table::new());
+            put(table.entry(key.clone()).or_insert(empty), rest, value)?;
+        }
+        (_, [key, ..]) => return Err(format!("there is nothing below which \"{key}\" could be")),
+    }
+    Ok(())
+}
+
+fn wrong(setting: &Setting, message: impl std::fmt::Display) -> SpecError {
+    SpecError::new(setting.line, &setting.key.to_string(), message)
+}
+
+fn refused(setting: &Setting, error: &ConfigError) -> SpecError {
+    wrong(setting, &error.message)
+}
+
+fn whole(setting: &Setting) -> Result<u64, SpecError> {
+    match setting.value {
+        Value::Whole(value) if value >= 0 => Ok(value.unsigned_abs()),
+        ref other => Err(wrong(
+            setting,
+            format!("expected a whole number, found {other}"),
+        )),
+    }
+}
+
+fn number(setting: &Setting) -> Result<f64, SpecError> {
+    match setting.value {
+        Value::Whole(value) => Ok(value as f64),
+        Value::Number(value) => Ok(value),
+        ref other => Err(wrong(setting, format!("expected a number, found {other}"))),
+    }
+}

@@ -1,0 +1,136 @@
+//! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
+
+use crate::metric;
+use crate::report::ExperimentReport;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {error}")]
+pub struct WriteError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why not.
+    pub error: io::Error,
+}
+
+/// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
+/// where that is.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, WriteError> {
+    let folder = dir.join(&report.name);
+    let failed = |path: &Path| {
+        let path = path.to_path_buf();
+        move |error| WriteError { path, error }
+    };
+    fs::create_dir_all(&folder).map_err(failed(&folder))?;
+    let json = serde_json::to_string_pretty(report).expect("a report is plain data");
+    for (name, contents) in [
+        ("spec.toml", report.spec.text.clone()),
+        ("experiment.json", json + "\n"),
+        ("raw.csv", raw(report)),
+        ("table.md", table(report)),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, contents).map_err(failed(&path))?;
+    }
+    Ok(folder)
+}
+
+/// One row a run: the value of each axis, then every number of its report. Axes are marked as such: one may be called
+/// what a number is called, as `speed` is.
+fn raw(report: &ExperimentReport) -> String {
+    let mut text = String::new();
+    for (i, run) in report.runs.iter().enumerate() {
+        let numbers = metric::numbers(run);
+        if i == 0 {
+            let axes = report
+                .spec
+                .axes
+                .iter()
+                .map(|axis| cell(&format!("axis {}", axis.name)));
+            let names = numbers.iter().map(|(name, _)| cell(name));
+            line(&mut text, axes.chain(names));
+        }
+        let values = report.spec.values_of(i).into_iter();
+        let values = values.map(|value| cell(&value.to_string()));
+        let numbers = numbers.iter().map(|(_, number)| number.to_string());
+        line(&mut text, values.chain(numbers));
+    }
+    text
+}
+
+fn line(text: &mut String, cells: impl Iterator<Item = String>) {
+    text.push_str(&cells.collect::<Vec<_>>().join(","));
+    text.push('\n');
+}
+
+/// RFC 4180: what has a comma, a quote or a line's end is quoted.
+fn cell(text: &str) -> String {
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_string()
+    }
+}
+
+/// Required and measured, published and simulated, in Markdown.
+fn table(report: &ExperimentReport) -> String {
+    let mut text = format!("# {}\n\n{}.\n", report.spec.title, report.source);
+    if !report.checks.is_empty() {
+        text.push_str("\n| check | required | measured | holds |\n|---|---|---|---|\n");
+    }
+    for check in &report.checks {
+        let required = match (check.low, check.high) {
+            (Some(low), Some(high)) => format!("{} to {}", short(low), short(high)),
+            _ => "strictly falling (quotients above 1)".to_string(),
+        };
+        let measured = check
+            .simulated
+            .map_or_else(|| "not a number".to_string(), short);
+        let holds = if check.holds { "yes" } else { "**no**" };
+        row(&mut text, [&check.what, &required, &measured, holds]);
+    }
+    if !report.points.is_empty() {
+        text.push_str("\n| series | x | published | simulated | error |\n|---|---|---|---|---|\n");
+    }
+    for point in &report.points {
+        let unit = if point.unit.is_empty() { "" } else { " " };
+        let with_unit = |value: f64| format!("{}{unit}{}", short(value), point.unit);
+        let published = point.published.map_or_else(|| "-".to_string(), with_unit);
+        let error = point.published.filter(|value| value.abs() > 0.0);
+        let error = error.map_or_else(
+            || "-".to_string(),
+            |value| format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0),
+        );
+        let (x, simulated) = (point.x.to_string(), with_unit(point.simulated));
+        row(
+            &mut text,
+            [&point.series, &x, &published, &simulated, &error],
+        );
+    }
+    text
+}
+
+fn row<const N: usize>(text: &mut String, cells: [&str; N]) {
+    writeln!(text, "| {} |", cells.join(" | ")).expect("a string takes everything");
+}
+
+/// Four significant digits.
+fn short(value: f64) -> String {
+    let digits = if value.abs() >= 1000.0 {
+        0
+    } else if value.abs() >= 100.0 {
+        1
+    } else if value.abs() >= 10.0 {
+        2
+    } else {
+        3
+    };
+    format!("{value:.digits$}")
+}

@@ -1,0 +1,160 @@
+//! Runs an experiment: the fit if it has one, then all runs side by side.
+//!
+//! Runs share nothing, so the result does not depend on how many threads there are. All inputs are checked before
+//! the first run starts.
+
+use crate::error::ExperimentError;
+use crate::execute::{Job, execute};
+use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
+use crate::plan;
+use crate::report::ExperimentReport;
+use crate::spec::{Fit, Spec};
+use conductor_sim::{Observer, RunReport};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// How to run.
+#[derive(Clone)]
+pub struct RunOptions<'a> {
+    /// Threads; at least one is used.
+    pub jobs: usize,
+    /// Where `traces/data/` is looked for.
+    pub root: PathBuf,
+    /// Is called when something is done, from any thread.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+impl Default for RunOptions<'_> {
+    fn default() -> Self {
+        Self {
+            jobs: 1,
+            root: PathBuf::from("."),
+            progress: None,
+        }
+    }
+}
+
+/// How far an experiment has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is going on.
+    pub stage: Stage,
+    /// Runs done in this stage.
+    pub done: usize,
+    /// Runs of this stage; of a fit, at most.
+    pub total: usize,
+}
+
+/// Parts of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Runs that seek the fitted number.
+    Fit,
+    /// The runs of the product of the axes.
+    Runs,
+}
+
+/// Runs an experiment.
+///
+/// # Errors
+/// [`ExperimentError::is_input`] tells wrong input from a failed run. Checks that do not hold are no errors.
+pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, ExperimentError> {
+    let jobs = |fitted: Option<f64>| {
+        let runs = 0..spec.run_count();
+        runs.map(|run| plan::job(spec, run, fitted, &options.root))
+            .collect::<Result<Vec<Job>, _>>()
+    };
+    // Before anything runs, every input is looked at; the fitted number is not known yet, its lower end will do.
+    let checked = jobs(spec.fit.as_ref().map(|fit| fit.bracket.low))?;
+    let fitted = match &spec.fit {
+        Some(fit) => Some(fitted(spec, fit, options)?),
+        None => None,
+    };
+    let jobs = match fitted {
+        Some(fitted) => jobs(Some(fitted.value))?,
+        None => checked,
+    };
+    let runs = all(spec, &jobs, options)?;
+    Ok(ExperimentReport::new(spec, fitted, runs))
+}
+
+/// What a step of the fit may fail with, before it has its key.
+enum StepError {
+    Fit(FitError),
+    Other(ExperimentError),
+}
+
+impl From<FitError> for StepError {
+    fn from(error: FitError) -> Self {
+        Self::Fit(error)
+    }
+}
+
+fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, ExperimentError> {
+    let total = HALVINGS_MAX as usize + 2;
+    let mut done = 0;
+    let found = fit::bisect(fit.bracket, |value| {
+        let report = plan::job(spec, fit.run, Some(value), &options.root)
+            .and_then(|job| one(spec, fit.run, &job))
+            .map_err(StepError::Other)?;
+        done += 1;
+        tell(options, Stage::Fit, done, total);
+        Ok(fit.metric.of(&report))
+    });
+    found.map_err(|error| match error {
+        StepError::Fit(error) => ExperimentError::Fit {
+            key: fit.key.to_string(),
+            error,
+        },
+        StepError::Other(error) => error,
+    })
+}
+
+/// All runs, in their order.
+fn all(
+    spec: &Spec,
+    jobs: &[Job],
+    options: &RunOptions<'_>,
+) -> Result<Vec<RunReport>, ExperimentError> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failed = AtomicBool::new(false);
+    let results: Vec<Mutex<Option<Result<RunReport, ExperimentError>>>> =
+        jobs.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        // Runs are begun in order, so the first that fails is among those begun, whoever notices first.
+        while !failed.load(Ordering::Relaxed) {
+            let run = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(run) else { break };
+            let result = one(spec, run, job);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            *results[run].lock().expect("no thread panics with it") = Some(result);
+            let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+            tell(options, Stage::Runs, done, jobs.len());
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..options.jobs.clamp(1, jobs.len().max(1)) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let results = results.into_iter();
+    results
+        .filter_map(|result| result.into_inner().expect("no thread panicked"))
+        .collect()
+}
+
+fn one(spec: &Spec, run: usize, job: &Job) -> Result<RunReport, ExperimentError> {
+    let done = execute(job, Observer::default()).map_err(|error| ExperimentError::Run {
+        run: spec.label(run),
+        error,
+    })?;
+    Ok(done.report)
+}
+
+fn tell(options: &RunOptions<'_>, stage: Stage, done: usize, total: usize) {
+    if let Some(progress) = options.progress {
+        progress(Progress { stage, done, total });
+    }
+}

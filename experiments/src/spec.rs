@@ -1,0 +1,280 @@
+//! An experiment as data: which runs, which published values they stand beside, which checks they should pass.
+//!
+//! A specification is TOML. Its runs are the product of its axes: a run is the base settings and one value of each
+//! axis. A setting is any number or name that a workload, cluster, profile or policy has, by its dotted key
+//! ([`Key`]). Everything that names a run (a published value, a check, the fit) is resolved to the run's number when
+//! the text is parsed, and every metric is looked up then: what a [`Spec`] holds can be run as it is.
+//!
+//! Not here: running ([`crate::runner`]), and what settings mean (`plan`).
+
+mod error;
+mod key;
+mod parse;
+mod text;
+
+pub use error::SpecError;
+pub use key::{Key, Part, Value};
+
+use crate::error::ExperimentError;
+use crate::fit::Bracket;
+use crate::inputs::{self, InputError};
+use crate::metric::Metric;
+use std::path::{Path, PathBuf};
+
+/// The built-in experiments, by name.
+const BUILT_IN: [(&str, &str); 2] = [
+    (
+        "prefill-scheduling",
+        include_str!("../specs/prefill-scheduling.toml"),
+    ),
+    ("local-global", include_str!("../specs/local-global.toml")),
+];
+
+/// A parsed experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// What it is called: lower-case letters, digits and dashes.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Where the published values are from.
+    pub source: String,
+    /// What is assumed, and why.
+    pub description: String,
+    /// What all runs share, in the order in which it is set.
+    pub base: Vec<Setting>,
+    /// What varies; the first varies slowest.
+    pub axes: Vec<Axis>,
+    /// The one number that is fitted, if any.
+    pub fit: Option<Fit>,
+    /// Published values.
+    pub published: Vec<Published>,
+    /// What should hold.
+    pub checks: Vec<Check>,
+    /// The text that it was parsed from.
+    pub text: String,
+}
+
+/// One thing that is set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// What.
+    pub key: Key,
+    /// To what.
+    pub value: Value,
+    /// Where the text says so, from 1.
+    pub line: usize,
+}
+
+/// A list of values of one setting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// What selections and `raw.csv` call it.
+    pub name: String,
+    /// What it sets.
+    pub key: Key,
+    /// Its values.
+    pub values: Vec<Value>,
+    /// Where the text has it, from 1.
+    pub line: usize,
+}
+
+/// One number, found by bisection so that a metric of one run meets a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// What is fitted; an axis value `"fitted"`, or the setting of all runs if no axis has this key.
+    pub key: Key,
+    /// The run that has to meet the target.
+    pub run: usize,
+    /// Its metric.
+    pub metric: Metric,
+    /// Where it is sought.
+    pub bracket: Bracket,
+}
+
+/// A published value and the run that has its simulated counterpart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// Which line of a figure.
+    pub series: String,
+    /// Where on it.
+    pub x: Value,
+    /// The run.
+    pub run: usize,
+    /// Its metric.
+    pub metric: Metric,
+    /// The published value is the metric times this (a percentage: 100).
+    pub scale: f64,
+    /// The published value.
+    pub value: f64,
+    /// Its unit.
+    pub unit: String,
+    /// Where it is published, and how it was read.
+    pub source: String,
+}
+
+/// Something that should hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Short name.
+    pub id: String,
+    /// What it says, for people.
+    pub what: String,
+    /// The metric.
+    pub metric: Metric,
+    /// The published value, if there is one.
+    pub published: Option<f64>,
+    /// How it is judged.
+    pub kind: CheckKind,
+}
+
+/// How a check is judged.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckKind {
+    /// The metric falls strictly from each run to the next.
+    Order {
+        /// The runs, two at least.
+        runs: Vec<usize>,
+    },
+    /// The metric of a run lies within limits.
+    Band {
+        /// The run.
+        run: usize,
+        /// See [`Published::scale`].
+        scale: f64,
+        /// The limits.
+        limits: Limits,
+    },
+    /// The quotient of two runs' metrics lies within limits.
+    Ratio {
+        /// The dividend.
+        of: usize,
+        /// The divisor.
+        to: usize,
+        /// The limits.
+        limits: Limits,
+    },
+}
+
+/// Limits of a check; both belong to the allowed values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The smallest allowed value.
+    pub low: f64,
+    /// The largest allowed value.
+    pub high: f64,
+}
+
+/// What a list of experiments says of one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SpecInfo {
+    /// See [`Spec::name`].
+    pub name: String,
+    /// See [`Spec::title`].
+    pub title: String,
+    /// See [`Spec::source`].
+    pub source: String,
+    /// How many runs it has, those of a fit not counted.
+    pub runs: usize,
+}
+
+/// The built-in experiments.
+#[must_use]
+pub fn list() -> Vec<SpecInfo> {
+    let built_in = |(name, text): &(&str, &str)| {
+        let spec =
+            Spec::parse(text).unwrap_or_else(|error| unreachable!("tests parse {name}: {error}"));
+        SpecInfo {
+            runs: spec.run_count(),
+            name: spec.name,
+            title: spec.title,
+            source: spec.source,
+        }
+    };
+    BUILT_IN.iter().map(built_in).collect()
+}
+
+impl Spec {
+    /// A built-in experiment by name.
+    ///
+    /// # Errors
+    /// If there is none of that name; the message lists all.
+    pub fn builtin(name: &str) -> Result<Self, ExperimentError> {
+        let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+            let known = BUILT_IN.map(|(known, _)| known).join(", ");
+            let name = name.to_string();
+            return Err(ExperimentError::Unknown { name, known });
+        };
+        Ok(Self::parse(text)?)
+    }
+
+    /// A built-in experiment by name, or a TOML file.
+    ///
+    /// # Errors
+    /// If there is no such experiment, or the file cannot be read or is wrong.
+    pub fn load(name: &str) -> Result<Self, ExperimentError> {
+        if !inputs::is_file(name) {
+            return Self::builtin(name);
+        }
+        let path = PathBuf::from(name);
+        let text = read(&path)?;
+        Self::parse(&text).map_err(|error| ExperimentError::SpecFile { path, error })
+    }
+
+    /// Parses and checks a specification.
+    ///
+    /// # Errors
+    /// Names line and key.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        parse::parse(text)
+    }
+
+    /// How many runs it has, those of the fit not counted.
+    #[must_use]
+    pub fn run_count(&self) -> usize {
+        self.axes.iter().map(|axis| axis.values.len()).product()
+    }
+
+    /// The value of each axis in run number `run`.
+    #[must_use]
+    pub fn values_of(&self, run: usize) -> Vec<&Value> {
+        values_of(&self.axes, run)
+    }
+
+    /// What a run is called: its axes and their values.
+    #[must_use]
+    pub fn label(&self, run: usize) -> String {
+        let values = self.values_of(run);
+        let parts = self.axes.iter().zip(values);
+        let parts: Vec<_> = parts
+            .map(|(axis, value)| format!("{} {value}", axis.name))
+            .collect();
+        if parts.is_empty() {
+            "the only run".to_string()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+/// Runs are numbered as an odometer counts: the last axis turns fastest.
+fn values_of(axes: &[Axis], mut run: usize) -> Vec<&Value> {
+    let mut values: Vec<_> = axes
+        .iter()
+        .rev()
+        .map(|axis| {
+            let value = &axis.values[run % axis.values.len()];
+            run /= axis.values.len();
+            value
+        })
+        .collect();
+    values.reverse();
+    values
+}
+
+fn read(path: &Path) -> Result<String, InputError> {
+    std::fs::read_to_string(path).map_err(|error| InputError::Unreadable {
+        path: path.to_path_buf(),
+        error,
+    })
+}

@@ -1,0 +1,301 @@
+//! From text to a checked specification.
+
+mod check;
+
+use super::error::line_of;
+use super::text::{FitText, PublishedText, SpecText, Values};
+use super::{Axis, Check, Fit, Key, Part, Published, Setting, Spec, SpecError, Value, values_of};
+use crate::fit::Bracket;
+use crate::metric::Metric;
+use toml::Spanned;
+
+/// More runs than this are a slip of a list.
+const RUNS_MAX: usize = 100_000;
+
+pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
+    let written: SpecText =
+        toml::from_str(text).map_err(|error| SpecError::from_toml(text, &error))?;
+    let mut parser = Parser {
+        text,
+        axes: Vec::new(),
+    };
+    let name = parser.name(&written.name)?;
+    parser.axes(&written)?;
+    let base = parser.base(&written)?;
+    let fit = written
+        .fit
+        .as_ref()
+        .map(|fit| parser.fit(fit))
+        .transpose()?;
+    parser.no_stray_fitted(fit.as_ref())?;
+    let published = written.published.into_iter();
+    let published = published
+        .map(|row| parser.published(row))
+        .collect::<Result<_, _>>()?;
+    let checks = written.checks.into_iter();
+    let checks: Vec<Check> = checks
+        .map(|check| parser.check(check))
+        .collect::<Result<_, _>>()?;
+    Ok(Spec {
+        name,
+        title: written.title,
+        source: written.source,
+        description: written.description,
+        base,
+        axes: parser.axes,
+        fit,
+        published,
+        checks,
+        text: text.to_string(),
+    })
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    axes: Vec<Axis>,
+}
+
+impl Parser<'_> {
+    fn line<T>(&self, value: &Spanned<T>) -> usize {
+        line_of(self.text, value.span().start)
+    }
+
+    fn error<T>(&self, at: &Spanned<T>, key: &str, message: impl std::fmt::Display) -> SpecError {
+        SpecError::new(self.line(at), key, message)
+    }
+
+    /// Names become folders.
+    fn name(&self, name: &Spanned<String>) -> Result<String, SpecError> {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let text = name.get_ref();
+        if text.is_empty() || !text.chars().all(fits) {
+            let message =
+                format!("expected lower-case letters, digits and dashes, found \"{text}\"");
+            return Err(self.error(name, "name", message));
+        }
+        Ok(text.clone())
+    }
+
+    fn key(&self, text: &Spanned<String>, whose: &str) -> Result<Key, SpecError> {
+        Key::parse(text.get_ref()).map_err(|message| self.error(text, whose, message))
+    }
+
+    fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
+        Metric::parse(path.get_ref()).map_err(|message| self.error(path, whose, message))
+    }
+
+    fn axes(&mut self, written: &SpecText) -> Result<(), SpecError> {
+        for axis in &written.axes {
+            let key = self.key(&axis.key, "axes.key")?;
+            let last = key.to_string();
+            let last = last.rsplit('.').next().unwrap_or(&last).to_string();
+            let name = axis
+                .name
+                .as_ref()
+                .map_or(last, |name| name.get_ref().clone());
+            self.axis(name, key, &axis.values, "axes.values")?;
+        }
+        if let Some(policies) = &written.policies {
+            let key = Key {
+                part: Part::Policy,
+                path: Vec::new(),
+            };
+            self.axis("policy".to_string(), key, policies, "policies")?;
+        }
+        Ok(())
+    }
+
+    fn axis(
+        &mut self,
+        name: String,
+        key: Key,
+        values: &Spanned<Vec<Value>>,
+        whose: &str,
+    ) -> Result<(), SpecError> {
+        let line = self.line(values);
+        if values.get_ref().is_empty() {
+            return Err(SpecError::new(line, whose, "expected at least one value"));
+        }
+        let labels: Vec<_> = values.get_ref().iter().map(Value::to_string).collect();
+        let again = (1..labels.len()).find(|&i| labels[..i].contains(&labels[i]));
+        if let Some(again) = again {
+            let message = format!("{} is there twice", labels[again]);
+            return Err(SpecError::new(line, whose, message));
+        }
+        if self
+            .axes
+            .iter()
+            .any(|axis| axis.name == name || axis.key == key)
+        {
+            let message = format!("there are two axes \"{name}\" or two of the setting \"{key}\"");
+            return Err(SpecError::new(line, whose, message));
+        }
+        let values = values.get_ref().clone();
+        self.axes.push(Axis {
+            name,
+            key,
+            values,
+            line,
+        });
+        let runs = self
+            .axes
+            .iter()
+            .try_fold(1_usize, |runs, axis| runs.checked_mul(axis.values.len()));
+        if runs.is_none_or(|runs| runs > RUNS_MAX) {
+            let message = format!("the axes make more than {RUNS_MAX} runs");
+            return Err(SpecError::new(line, whose, message));
+        }
+        Ok(())
+    }
+
+    /// What all runs share. Every run needs a workload, a cluster and a policy, from here or from an axis.
+    fn base(&self, written: &SpecText) -> Result<Vec<Setting>, SpecError> {
+        let mut base = Vec::new();
+        if let Some(cluster) = &written.cluster {
+            base.push(Setting {
+                key: Key::parse("cluster").expect("a part"),
+                value: Value::Text(cluster.get_ref().clone()),
+                line: self.line(cluster),
+            });
+        }
+        for (key, value) in &written.workload {
+            let line = self.line(key);
+            let key = Key::parse(&format!("workload.{}", key.get_ref()))
+                .expect("every key of a workload is a key");
+            let value = value.clone();
+            base.push(Setting { key, value, line });
+        }
+        for (key, value) in &written.set {
+            let (line, value) = (self.line(key), value.clone());
+            let key = self.key(key, "set")?;
+            base.push(Setting { key, value, line });
+        }
+        for (part, expected) in [
+            ("workload", "a table [workload] with a name, or an axis"),
+            ("cluster", "a cluster, or an axis"),
+            ("policy", "policies, or an axis"),
+        ] {
+            let key = Key::parse(part).expect("a part");
+            let settings = base.iter().map(|setting| &setting.key);
+            if !settings
+                .chain(self.axes.iter().map(|axis| &axis.key))
+                .any(|known| *known == key)
+            {
+                return Err(SpecError {
+                    line: None,
+                    key: part.to_string(),
+                    message: format!("expected {expected}"),
+                });
+            }
+        }
+        Ok(base)
+    }
+
+    /// The numbers of the runs that `at` selects.
+    fn select(&self, at: &[&Values]) -> Result<Vec<usize>, SpecError> {
+        let mut wanted: Vec<Option<&Value>> = vec![None; self.axes.len()];
+        for (name, value) in at.iter().copied().flatten() {
+            let Some(axis) = self
+                .axes
+                .iter()
+                .position(|axis| axis.name == *name.get_ref())
+            else {
+                let known: Vec<_> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
+                let message = format!("no such axis, expected one of: {}", known.join(", "));
+                return Err(self.error(name, name.get_ref(), message));
+            };
+            let label = value.to_string();
+            let values = &self.axes[axis].values;
+            let Some(found) = values.iter().find(|known| known.to_string() == label) else {
+                let known: Vec<_> = values.iter().map(Value::to_string).collect();
+                let message = format!(
+                    "the axis has no value {label}, expected one of: {}",
+                    known.join(", ")
+                );
+                return Err(self.error(name, name.get_ref(), message));
+            };
+            wanted[axis] = Some(found);
+        }
+        let runs: usize = self.axes.iter().map(|axis| axis.values.len()).product();
+        let matches = |run: &usize| {
+            let values = values_of(&self.axes, *run);
+            let mut pairs = wanted.iter().zip(values);
+            pairs.all(|(wanted, value)| wanted.is_none_or(|wanted| wanted == value))
+        };
+        Ok((0..runs).filter(matches).collect())
+    }
+
+    /// The number of the one run that `at` selects.
+    fn one<T>(&self, whose: &str, place: &Spanned<T>, at: &[&Values]) -> Result<usize, SpecError> {
+        let runs = self.select(at)?;
+        let [run] = runs[..] else {
+            let known: Vec<_> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
+            let message = format!(
+                "selects {} runs, expected one: give a value of each axis ({})",
+                runs.len(),
+                known.join(", ")
+            );
+            return Err(self.error(place, whose, message));
+        };
+        Ok(run)
+    }
+
+    fn fit(&self, fit: &FitText) -> Result<Fit, SpecError> {
+        let key = self.key(&fit.key, "fit.key")?;
+        let bracket = Bracket {
+            low: fit.low,
+            high: *fit.high.get_ref(),
+            target: fit.target,
+            tolerance: *fit.tolerance.get_ref(),
+        };
+        if !(bracket.low < bracket.high && bracket.high.is_finite()) {
+            let message = format!("expected a number above `low` ({})", bracket.low);
+            return Err(self.error(&fit.high, "fit.high", message));
+        }
+        if !(bracket.tolerance > 0.0 && bracket.tolerance.is_finite()) {
+            let message = format!("expected a number above 0, found {}", bracket.tolerance);
+            return Err(self.error(&fit.tolerance, "fit.tolerance", message));
+        }
+        // The first run that is selected: other axes have their first value.
+        let runs = self.select(&[&fit.at])?;
+        let axis = self.axes.iter().position(|axis| axis.key == key);
+        let run = runs
+            .into_iter()
+            .find(|&run| axis.is_none_or(|axis| values_of(&self.axes, run)[axis].is_fitted()));
+        let Some(run) = run else {
+            let message = format!("the axis of {key} has no value \"{}\"", Value::FITTED);
+            return Err(self.error(&fit.key, "fit.key", message));
+        };
+        Ok(Fit {
+            key,
+            run,
+            metric: self.metric(&fit.metric, "fit.metric")?,
+            bracket,
+        })
+    }
+
+    /// `"fitted"` stands only where something is fitted.
+    fn no_stray_fitted(&self, fit: Option<&Fit>) -> Result<(), SpecError> {
+        for axis in &self.axes {
+            let fitted = fit.is_some_and(|fit| fit.key == axis.key);
+            if !fitted && axis.values.iter().any(Value::is_fitted) {
+                let message = format!("no [fit] has the key \"{}\"", axis.key);
+                return Err(SpecError::new(axis.line, "axes.values", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn published(&self, row: PublishedText) -> Result<Published, SpecError> {
+        Ok(Published {
+            run: self.one("published.at", &row.at, &[row.at.get_ref()])?,
+            metric: self.metric(&row.metric, "published.metric")?,
+            series: row.series,
+            x: row.x,
+            scale: row.scale,
+            value: row.value,
+            unit: row.unit,
+            source: row.source,
+        })
+    }
+}

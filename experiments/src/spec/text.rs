@@ -1,0 +1,109 @@
+//! A specification as a person writes it. Positions are kept where a value can be wrong in a way that only this
+//! crate knows.
+
+use super::Value;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// Plain values by key.
+pub(super) type Values = BTreeMap<Spanned<String>, Value>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpecText {
+    pub(super) name: Spanned<String>,
+    pub(super) title: String,
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) cluster: Option<Spanned<String>>,
+    /// The innermost axis, named `policy`.
+    pub(super) policies: Option<Spanned<Vec<Value>>>,
+    /// `[workload]`
+    #[serde(default)]
+    pub(super) workload: Values,
+    /// `[set]`: further settings of all runs, by dotted key.
+    #[serde(default)]
+    pub(super) set: Values,
+    /// `[[axes]]`
+    #[serde(default)]
+    pub(super) axes: Vec<AxisText>,
+    /// `[fit]`
+    pub(super) fit: Option<FitText>,
+    /// `[[published]]`
+    #[serde(default)]
+    pub(super) published: Vec<PublishedText>,
+    /// `[[checks]]`
+    #[serde(default)]
+    pub(super) checks: Vec<CheckText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AxisText {
+    pub(super) key: Spanned<String>,
+    /// By default the last part of the key.
+    pub(super) name: Option<Spanned<String>>,
+    pub(super) values: Spanned<Vec<Value>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FitText {
+    pub(super) key: Spanned<String>,
+    /// The run; an axis that is not named here has its first value.
+    #[serde(default)]
+    pub(super) at: Values,
+    pub(super) metric: Spanned<String>,
+    pub(super) target: f64,
+    pub(super) tolerance: Spanned<f64>,
+    pub(super) low: f64,
+    pub(super) high: Spanned<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishedText {
+    pub(super) series: String,
+    pub(super) x: Value,
+    pub(super) at: Spanned<Values>,
+    pub(super) metric: Spanned<String>,
+    #[serde(default = "one")]
+    pub(super) scale: f64,
+    pub(super) value: f64,
+    pub(super) unit: String,
+    pub(super) source: String,
+}
+
+/// All kinds of checks in one, because only so do errors have their lines. Which key belongs to which kind is
+/// checked by the parser.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckText {
+    pub(super) id: Spanned<String>,
+    pub(super) what: String,
+    pub(super) kind: Spanned<String>,
+    pub(super) metric: Spanned<String>,
+    pub(super) published: Option<f64>,
+    /// What its runs have in common.
+    pub(super) at: Option<Spanned<Values>>,
+    /// `order`: the axis along which the metric falls.
+    pub(super) over: Option<Spanned<String>>,
+    /// `order`: values of that axis, the largest metric first.
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+    /// `ratio`: the dividend.
+    pub(super) of: Option<Spanned<Values>>,
+    /// `ratio`: the divisor.
+    pub(super) to: Option<Spanned<Values>>,
+    /// `band`
+    pub(super) scale: Option<Spanned<f64>>,
+    /// `band`, `ratio`
+    pub(super) low: Option<Spanned<f64>>,
+    /// `band`, `ratio`
+    pub(super) high: Option<Spanned<f64>>,
+}
+
+const fn one() -> f64 {
+    1.0
+}
