@@ -188,7 +188,7 @@ mod tests {
             .expect("valid"),
             decode: Grid::new(
                 Vec::from([1, 4]),
-                Vec::from([0, 100, 200]),
+                Vec::from([0, 128, 256]),
                 ns(&[10, 20, 50, 40, 80, 100]),
             )
             .expect("valid"),
@@ -205,7 +205,7 @@ mod tests {
             Nanos(72),
             "continued beyond the last knot"
         );
-        assert_eq!(table.decode_step(4, Tokens(4 * 50)), Nanos(60));
+        assert_eq!(table.decode_step(4, Tokens(4 * 64)), Nanos(60));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl AdmissionPolicy for PerStage {
     }
 }
 
-/// By the larger of the prefill load and this moment's decode load, the mean over the pool.
+/// By the larger of the prefill load and this moment's decode load: that of the pool's mean node, with this request.
 #[derive(Clone, Copy, Debug)]
 pub struct Early {
     threshold: Ratio,
@@ -125,7 +125,7 @@ impl AdmissionPolicy for Early {
                 tokens: sum.tokens + tokens,
             }
         });
-        cx.decode(cx.mean_node(pool), self.threshold)
+        cx.decode(cx.and_this(cx.mean_node(pool)), self.threshold)
     }
 }
 
@@ -141,7 +141,7 @@ impl AdmissionPolicy for EarlyPredicted {
         cx.prefill(self.threshold)?;
         let then = cx.now + cx.ttft;
         let there = match self.level {
-            PredictionLevel::System => cx.mean_node(cx.and_this(cx.forecast.at(then))),
+            PredictionLevel::System => cx.and_this(cx.mean_node(cx.forecast.at(then))),
             PredictionLevel::Request => cx.and_this(cx.forecast.at_node(then, cx.decode)),
         };
         cx.decode(there, self.threshold)
