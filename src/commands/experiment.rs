@@ -1,7 +1,132 @@
-//! `conductor experiment …`
-use crate::args::ExperimentCommand;
-use crate::failure::Failure;
+//! `conductor experiment …`: published and simulated, side by side.
 
-pub(crate) fn run(_command: &ExperimentCommand) -> Result<(), Failure> {
-    Err(Failure::Run("experiments come with the next commit".into()))
+use crate::args::{ExperimentCommand, ExperimentRunArgs};
+use crate::commands::replay::processors;
+use crate::failure::Failure;
+use crate::{progress, render};
+use conductor_experiments::{
+    ExperimentError, ExperimentReport, Progress, RunOptions, Spec, Stage, list, run as run_spec,
+    write_results,
+};
+use serde_json::json;
+use std::path::Path;
+
+pub(crate) fn run(command: &ExperimentCommand) -> Result<(), Failure> {
+    match command {
+        ExperimentCommand::List => {
+            let rows = list()
+                .into_iter()
+                .map(|info| vec![info.name, info.source, info.runs.to_string(), info.title]);
+            Ok(render::print(render::text_table(
+                &["name", "source", "runs", "what"],
+                rows,
+            ))?)
+        }
+        ExperimentCommand::Run(args) => run_some(args),
+    }
+}
+
+fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
+    let names = match args.all {
+        true => list().into_iter().map(|info| info.name).collect(),
+        false => args.names.clone(),
+    };
+    // All specifications are read before the first run: a wrong one costs nothing.
+    let specs = names
+        .iter()
+        .map(|name| Spec::load(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failure)?;
+    let mut reports = Vec::new();
+    for (name, spec) in names.iter().zip(&specs) {
+        let report = run_one(name, spec, args.jobs.map_or_else(processors, usize::from))?;
+        if let Some(folder) = &args.out {
+            let written =
+                write_results(folder, &report).map_err(|error| Failure::Run(error.to_string()))?;
+            eprintln!("conductor: {} is in {}", report.name, written.display());
+        }
+        if !args.json {
+            render::print(table(&report))?;
+        }
+        reports.push(report);
+    }
+    if args.json {
+        render::print_json(&json!({ "experiments": reports }))?;
+    }
+    Ok(())
+}
+
+fn run_one(name: &str, spec: &Spec, jobs: usize) -> Result<ExperimentReport, Failure> {
+    let bar = progress::runs(0, name);
+    let advance = |progress: Progress| {
+        bar.set_prefix(match progress.stage {
+            Stage::Fit => format!("{name}: fit"),
+            Stage::Runs => name.to_string(),
+        });
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+    };
+    let options = RunOptions {
+        jobs,
+        root: Path::new(".").into(),
+        progress: Some(&advance),
+    };
+    let report = run_spec(spec, &options);
+    bar.finish_and_clear();
+    report.map_err(failure)
+}
+
+fn failure(error: ExperimentError) -> Failure {
+    match error.is_input() {
+        true => Failure::input(error),
+        false => Failure::Run(error.to_string()),
+    }
+}
+
+/// Points and checks of one experiment.
+fn table(report: &ExperimentReport) -> String {
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_string(), |value| format!("{value:.3}"));
+    let points = report.points.iter().map(|point| {
+        let error = point
+            .published
+            .map(|published| format!("{:+.1} %", (point.simulated / published - 1.0) * 100.0));
+        vec![
+            point.series.clone(),
+            point.x.to_string().trim_matches('"').to_string(),
+            number(point.published),
+            number(Some(point.simulated)),
+            error.unwrap_or_else(|| "-".to_string()),
+            point.unit.clone(),
+        ]
+    });
+    let points = render::table(
+        &["series", "x", "published", "simulated", "error", "unit"],
+        points,
+    );
+    let checks = report.checks.iter().map(|check| {
+        vec![
+            check.id.clone(),
+            check.what.clone(),
+            number(check.published),
+            number(check.simulated),
+            format!("{} to {}", number(check.low), number(check.high)),
+            if check.holds { "yes" } else { "NO" }.to_string(),
+        ]
+    });
+    let checks = render::text_table(
+        &[
+            "check",
+            "what",
+            "published",
+            "simulated",
+            "expected",
+            "holds",
+        ],
+        checks,
+    );
+    format!(
+        "{} ({})\n{points}\n\n{checks}\n",
+        report.name, report.source
+    )
 }
