@@ -38,7 +38,7 @@ use arrive::Arrival;
 
 use crate::action::Actions;
 use crate::books::{DecodeBooks, Forecast, PrefillBooks};
-use crate::config::{ClusterConfig, PolicyConfig, Role};
+use crate::config::{ClusterConfig, PolicyConfig, Ratio, ReplicationConfig, Role};
 use crate::cost::Costs;
 use crate::event::Event;
 use crate::ids::{NodeId, RequestId, Ticket};
@@ -120,6 +120,8 @@ pub struct Conductor {
     cluster: ClusterConfig,
     policy: PolicyConfig,
     costs: Costs,
+    /// The balancing threshold, if nodes fetch at all.
+    fetch: Option<Ratio>,
     prefill_policy: Box<dyn PrefillPolicy>,
     decode_policy: Box<dyn DecodePolicy>,
     admission_policy: Box<dyn AdmissionPolicy>,
@@ -147,8 +149,13 @@ impl Conductor {
             Role::Prefill => Tokens::ZERO,
             Role::Decode | Role::Coupled => cluster.block * u64::from(node.hbm_blocks),
         });
+        let fetch = match policy.replication {
+            ReplicationConfig::LeaveCopy => policy.prefill.balancing_threshold,
+            ReplicationConfig::Off => None,
+        };
         Self {
-            prefill_policy: policy::prefill::build(policy.prefill, policy.replication, seed),
+            fetch,
+            prefill_policy: policy::prefill::build(policy.prefill.select, seed),
             decode_policy: policy::decode::build(policy.decode.select),
             admission_policy: policy::admission::build(policy.admission),
             predictor: policy::predict::build(policy.admission),

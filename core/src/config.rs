@@ -21,6 +21,7 @@ pub use cluster::{
 pub use error::ConfigError;
 pub use policy::{
     DecodeConfig, DecodeSelect, DecodeText, EvictionConfig, EvictionText, PolicyConfig, PolicyText,
-    PrefillConfig, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo, SloText,
+    PrefillConfig, PrefillSelect, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo,
+    SloText,
 };
 pub use profile::{CostText, Profile, ProfileText};

@@ -5,6 +5,7 @@ use crate::action::{Action, Actions, RejectReason};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, NodeId, Ticket};
 use crate::policy::admission::AdmissionContext;
+use crate::policy::prefill::longest_match;
 use crate::policy::{Placement, PrefillContext};
 use crate::units::{Nanos, Tokens};
 
@@ -65,6 +66,8 @@ impl Conductor {
             now: self.now,
             input,
             matches: &self.matches,
+            longest: longest_match(&self.matches, &self.prefill_books),
+            fetch: self.fetch,
             books: &self.prefill_books,
             costs: &self.costs,
             cluster: &self.cluster,

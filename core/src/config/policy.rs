@@ -29,24 +29,30 @@ pub struct PolicyConfig {
     pub slo: Slo,
 }
 
-/// How the prefill node is chosen.
+/// How the prefill node is chosen, and what it fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrefillConfig {
-    /// Any node, evenly.
+pub struct PrefillConfig {
+    /// By what.
+    pub select: PrefillSelect,
+    /// A node fetches the best prefix if it is more than this many times longer than its own; `None`: never.
+    pub balancing_threshold: Option<Ratio>,
+}
+
+/// What prefill nodes are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefillSelect {
+    /// Nothing: any node, evenly.
     Random,
-    /// Each in turn.
+    /// Nothing: each in turn.
     RoundRobin,
     /// The fewest requests assigned.
     LeastLoaded,
     /// The shortest predicted queue.
     LeastQueued,
-    /// The smallest predicted TTFT, using only what each node has itself.
+    /// The smallest predicted TTFT, each node with what it has itself.
     LocalCacheAware,
-    /// Algorithm 1 of the paper.
-    KvcacheCentric {
-        /// A node fetches the best prefix if it is more than this many times longer than its own.
-        balancing_threshold: Ratio,
-    },
+    /// The smallest predicted TTFT with fetching: Algorithm 1 of the paper.
+    KvcacheCentric,
 }
 
 /// How the decode node is chosen.
@@ -138,7 +144,8 @@ pub struct PolicyText {
 pub struct PrefillText {
     /// Name of the prefill policy.
     pub select: String,
-    /// Of `kvcache-centric` alone, at least 1.
+    /// At least 1. `kvcache-centric` has it always. With it the other policies let the node that they chose fetch too:
+    /// all caches are then one pool, and policies differ in the choice alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub balancing_threshold: Option<f64>,
 }
@@ -323,16 +330,14 @@ impl PolicyConfig {
     /// The text form with every parameter.
     #[must_use]
     pub fn to_text(&self) -> PolicyText {
-        let threshold = match self.prefill {
-            PrefillConfig::KvcacheCentric {
-                balancing_threshold,
-            } => Some(f64::from(balancing_threshold.0) / 1000.0),
-            _ => None,
-        };
+        let threshold = self
+            .prefill
+            .balancing_threshold
+            .map(|ratio| f64::from(ratio.0) / 1000.0);
         PolicyText {
             name: Some(self.name.clone()),
             prefill: PrefillText {
-                select: self.prefill.name().to_string(),
+                select: self.prefill.select.name().to_string(),
                 balancing_threshold: threshold,
             },
             decode: DecodeText {
@@ -360,53 +365,62 @@ impl PolicyConfig {
     }
 }
 
-impl PrefillConfig {
+impl PrefillSelect {
+    /// All there are.
+    const ALL: [Self; 6] = [
+        Self::Random,
+        Self::RoundRobin,
+        Self::LeastLoaded,
+        Self::LeastQueued,
+        Self::LocalCacheAware,
+        Self::KvcacheCentric,
+    ];
+
     /// The name in policy files.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Random => "random",
             Self::RoundRobin => "round-robin",
             Self::LeastLoaded => "least-loaded",
             Self::LeastQueued => "least-queued",
             Self::LocalCacheAware => "local-cache-aware",
-            Self::KvcacheCentric { .. } => "kvcache-centric",
+            Self::KvcacheCentric => "kvcache-centric",
         }
     }
 }
 
 fn prefill(text: &PrefillText) -> Result<PrefillConfig, ConfigError> {
-    let config = match text.select.as_str() {
-        "random" => PrefillConfig::Random,
-        "round-robin" => PrefillConfig::RoundRobin,
-        "least-loaded" => PrefillConfig::LeastLoaded,
-        "least-queued" => PrefillConfig::LeastQueued,
-        "local-cache-aware" => PrefillConfig::LocalCacheAware,
-        "kvcache-centric" => {
-            let threshold = text.balancing_threshold.unwrap_or(BALANCING_THRESHOLD);
-            if !(1.0..=1000.0).contains(&threshold) {
-                return Err(ConfigError::new(
-                    "prefill.balancing_threshold",
-                    format_args!("expected a ratio from 1 to 1000, found {threshold}"),
-                ));
-            }
-            return Ok(PrefillConfig::KvcacheCentric {
-                balancing_threshold: Ratio((threshold * 1000.0 + 0.5) as u32),
-            });
-        }
-        other => {
-            let known = PolicyConfig::BUILT_IN.join(", ");
-            return Err(ConfigError::new(
-                "prefill.select",
-                format_args!("unknown prefill policy \"{other}\", expected one of: {known}"),
-            ));
-        }
+    let Some(&select) = PrefillSelect::ALL
+        .iter()
+        .find(|select| select.name() == text.select)
+    else {
+        let known = PolicyConfig::BUILT_IN.join(", ");
+        return Err(ConfigError::new(
+            "prefill.select",
+            format_args!(
+                "unknown prefill policy \"{}\", expected one of: {known}",
+                text.select
+            ),
+        ));
     };
-    if text.balancing_threshold.is_some() {
-        let message = format!("has no meaning for prefill policy \"{}\"", text.select);
-        return Err(ConfigError::new("prefill.balancing_threshold", message));
+    let key = "prefill.balancing_threshold";
+    let threshold = match (select, text.balancing_threshold) {
+        (PrefillSelect::KvcacheCentric, None) => Some(BALANCING_THRESHOLD),
+        (_, given) => given,
+    };
+    if let Some(ratio) = threshold
+        && !(1.0..=1000.0).contains(&ratio)
+    {
+        return Err(ConfigError::new(
+            key,
+            format_args!("expected a ratio from 1 to 1000, found {ratio}"),
+        ));
     }
-    Ok(config)
+    Ok(PrefillConfig {
+        select,
+        balancing_threshold: threshold.map(|ratio| Ratio((ratio * 1000.0 + 0.5) as u32)),
+    })
 }
 
 /// Seconds that must be more than zero and at most a day.
@@ -459,10 +473,6 @@ mod tests {
             (
                 "name = 3\n",
                 "line 1: invalid type: integer `3`, expected a string",
-            ),
-            (
-                "[prefill]\nselect = \"random\"\n\nbalancing_threshold = 2.0\n",
-                "line 4: `prefill.balancing_threshold`",
             ),
             (
                 "[slo]\nttft_s = -1\n",

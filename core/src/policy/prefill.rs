@@ -1,13 +1,14 @@
 //! Which prefill node a request goes to.
 //!
 //! The common tie rule: the node that is predicted to be free first (among idle nodes: the one that has been idle
-//! longest), then the lowest number. All policies reuse what the chosen node has cached; they differ in the choice.
+//! longest), then the lowest number. All policies reuse what the chosen node has cached, and let it fetch if they
+//! have a balancing threshold; they differ in the choice.
 
 mod least_ttft;
 mod simple;
 
 use crate::books::PrefillBooks;
-use crate::config::{ClusterConfig, PrefillConfig, ReplicationConfig};
+use crate::config::{ClusterConfig, PrefillSelect, Ratio};
 use crate::cost::Costs;
 use crate::ids::NodeId;
 use crate::index::Matches;
@@ -32,6 +33,10 @@ pub struct PrefillContext<'a> {
     pub input: Tokens,
     /// Which nodes hold how much of the prompt.
     pub matches: &'a Matches,
+    /// The longest match of any node that is up, in blocks; see [`longest_match`].
+    pub longest: u32,
+    /// A node fetches the longest match if it is more than this many times longer than its own; `None`: never.
+    pub fetch: Option<Ratio>,
     /// What is promised to the nodes.
     pub books: &'a PrefillBooks,
     /// What work is estimated to cost.
@@ -92,20 +97,64 @@ impl PrefillContext<'_> {
         Nanos((bytes * 1_000_000_000 / u128::from(profile.nic_bytes_per_s)) as u64)
     }
 
-    /// The placement on `node` with what it has itself.
+    /// How many blocks a node with `local` own ones reuses: all of the longest match, if it may fetch and its own is too
+    /// much shorter.
     #[must_use]
-    pub fn local_placement(&self, node: NodeId) -> Placement {
+    pub fn reuse(&self, local: u32) -> u32 {
+        match self.fetch {
+            Some(threshold) if threshold.exceeded_by(self.longest, local) => self.longest,
+            _ => local,
+        }
+    }
+
+    /// The placement of this request on `node`.
+    #[must_use]
+    pub fn placement(&self, node: NodeId) -> Placement {
         let local = self.matches.depth_of(node);
+        let reuse = self.reuse(local);
         Placement {
             node,
             local,
-            reuse: local,
-            source: None,
-            transfer: Nanos::ZERO,
+            reuse,
+            source: if reuse > local { self.source() } else { None },
+            transfer: self.transfer(node, local, reuse),
             queue: self.books.queue(node, self.now),
-            prefill: self.prefill(node, local),
+            prefill: self.prefill(node, reuse),
         }
     }
+
+    /// Who sends: of the nodes with the longest match the one that sends the fewest copies, then the lowest number.
+    fn source(&self) -> Option<NodeId> {
+        let few = self
+            .matches
+            .few()
+            .iter()
+            .filter(|entry| entry.1 == self.longest)
+            .map(|entry| entry.0);
+        let crowds = self
+            .matches
+            .levels()
+            .iter()
+            .filter(|level| level.depth == self.longest);
+        let crowd = crowds.flat_map(|level| self.matches.members(level));
+        let up = few.chain(crowd).filter(|&node| self.books.is_up(node));
+        up.min_by_key(|&node| (self.books.sending(node), node))
+    }
+}
+
+/// The longest match of any node that is up, in blocks.
+#[must_use]
+pub fn longest_match(matches: &Matches, books: &PrefillBooks) -> u32 {
+    let few = matches
+        .few()
+        .iter()
+        .filter(|entry| books.is_up(entry.0))
+        .map(|entry| entry.1);
+    let mut crowds = matches.levels().iter().rev();
+    let crowd = crowds.find(|level| matches.members(level).any(|node| books.is_up(node)));
+    few.max()
+        .unwrap_or(0)
+        .max(crowd.map_or(0, |level| level.depth))
 }
 
 /// Tokens that `blocks` leading blocks of `block` tokens save for a prompt of `input`: all but one at most.
@@ -116,22 +165,13 @@ pub fn cached_tokens(block: Tokens, input: Tokens, blocks: u32) -> Tokens {
 
 /// The policy that the file names. Random draws come from the stream `prefill-policy` of the run's seed.
 #[must_use]
-pub fn build(
-    config: PrefillConfig,
-    replication: ReplicationConfig,
-    seed: u64,
-) -> Box<dyn PrefillPolicy> {
-    match config {
-        PrefillConfig::Random => Box::new(Random::new(Stream::new(seed, "prefill-policy"))),
-        PrefillConfig::RoundRobin => Box::new(RoundRobin::default()),
-        PrefillConfig::LeastLoaded => Box::new(LeastLoaded),
-        PrefillConfig::LeastQueued => Box::new(LeastQueued),
-        PrefillConfig::LocalCacheAware => Box::new(LeastTtft::local()),
-        PrefillConfig::KvcacheCentric {
-            balancing_threshold,
-        } => match replication {
-            ReplicationConfig::LeaveCopy => Box::new(LeastTtft::global(balancing_threshold)),
-            ReplicationConfig::Off => Box::new(LeastTtft::local()),
-        },
+pub fn build(select: PrefillSelect, seed: u64) -> Box<dyn PrefillPolicy> {
+    match select {
+        PrefillSelect::Random => Box::new(Random::new(Stream::new(seed, "prefill-policy"))),
+        PrefillSelect::RoundRobin => Box::new(RoundRobin::default()),
+        PrefillSelect::LeastLoaded => Box::new(LeastLoaded),
+        PrefillSelect::LeastQueued => Box::new(LeastQueued),
+        PrefillSelect::LocalCacheAware => Box::new(LeastTtft { local: true }),
+        PrefillSelect::KvcacheCentric => Box::new(LeastTtft { local: false }),
     }
 }

@@ -11,107 +11,47 @@
 //! can win. The result is that of scoring every node; a test holds it to that.
 
 use super::{Placement, PrefillContext, PrefillPolicy};
-use crate::config::Ratio;
 use crate::ids::NodeId;
 use crate::units::Nanos;
 
-/// Algorithm 1.
+/// Algorithm 1 and its local form.
 #[derive(Clone, Copy, Debug)]
 pub struct LeastTtft {
-    /// `None`: nothing is fetched.
-    threshold: Option<Ratio>,
+    /// Nodes are compared with what each has itself, whatever the chosen one fetches then.
+    pub(super) local: bool,
 }
 
 /// A candidate's rank: predicted TTFT, then when it is free, then its number.
 type Rank = (Nanos, Nanos, NodeId);
 
-impl LeastTtft {
-    /// Each node with what it has itself.
-    #[must_use]
-    pub const fn local() -> Self {
-        Self { threshold: None }
-    }
-
-    /// With fetching of prefixes that are more than `threshold` times as long as a node's own.
-    #[must_use]
-    pub const fn global(threshold: Ratio) -> Self {
-        Self {
-            threshold: Some(threshold),
-        }
-    }
-
-    /// How many blocks a node with `local` own ones reuses.
-    fn reuse(&self, local: u32, best: u32) -> u32 {
-        match self.threshold {
-            Some(threshold) if threshold.exceeded_by(best, local) => best,
-            _ => local,
-        }
-    }
-
+impl PrefillContext<'_> {
     /// Transfer and prefill of a node with `local` own blocks: what does not depend on its queue.
-    fn work(&self, cx: &PrefillContext<'_>, node: NodeId, local: u32, best: u32) -> (Nanos, Nanos) {
-        let reuse = self.reuse(local, best);
-        (cx.transfer(node, local, reuse), cx.prefill(node, reuse))
+    fn work(&self, policy: LeastTtft, node: NodeId, local: u32) -> Nanos {
+        let reuse = if policy.local {
+            local
+        } else {
+            self.reuse(local)
+        };
+        self.transfer(node, local, reuse) + self.prefill(node, reuse)
     }
 
-    fn rank(&self, cx: &PrefillContext<'_>, node: NodeId, local: u32, best: u32) -> Rank {
-        let (transfer, prefill) = self.work(cx, node, local, best);
-        (
-            transfer + prefill + cx.books.queue(node, cx.now),
-            cx.books.free_at(node),
-            node,
-        )
+    fn rank(&self, policy: LeastTtft, node: NodeId, local: u32) -> Rank {
+        let ttft = self.work(policy, node, local) + self.books.queue(node, self.now);
+        (ttft, self.books.free_at(node), node)
     }
-}
-
-/// The longest match of any node that is up.
-fn longest_match(cx: &PrefillContext<'_>) -> u32 {
-    let few = cx
-        .matches
-        .few()
-        .iter()
-        .filter(|(node, _)| cx.books.is_up(*node))
-        .map(|&(_, depth)| depth);
-    let levels = cx.matches.levels().iter().rev();
-    let crowd = levels.filter(|level| cx.matches.members(level).any(|node| cx.books.is_up(node)));
-    few.max()
-        .unwrap_or(0)
-        .max(crowd.map(|level| level.depth).next().unwrap_or(0))
-}
-
-/// Who sends: of the nodes with the longest match the one that sends the fewest copies, then the lowest number.
-fn source(cx: &PrefillContext<'_>, best: u32) -> Option<NodeId> {
-    let few = cx
-        .matches
-        .few()
-        .iter()
-        .filter(|&&(_, depth)| depth == best)
-        .map(|&(node, _)| node);
-    let crowds = cx
-        .matches
-        .levels()
-        .iter()
-        .filter(|level| level.depth == best);
-    let crowd = crowds.flat_map(|level| cx.matches.members(level));
-    few.chain(crowd)
-        .filter(|&node| cx.books.is_up(node))
-        .min_by_key(|&node| (cx.books.sending(node), node))
 }
 
 impl PrefillPolicy for LeastTtft {
     fn place(&mut self, cx: &PrefillContext<'_>) -> Option<Placement> {
-        let best = longest_match(cx);
+        let policy = *self;
         let few = cx
             .matches
             .few()
             .iter()
-            .filter(|(node, _)| cx.books.is_up(*node));
-        let mut winner = few
-            .map(|&(node, local)| (self.rank(cx, node, local, best), local))
-            .min();
+            .filter(|entry| cx.books.is_up(entry.0));
+        let mut winner = few.map(|&(node, local)| cx.rank(policy, node, local)).min();
         // The least that transfer and prefill can take for any node that is not among the few: the smallest over the
-        // crowds' depths and over the profiles. `by_free` is not empty if a node is up.
-        let policy = *self;
+        // crowds' depths and over the profiles.
         let least_work = cx.representatives().flat_map(|node| {
             let depths = cx
                 .matches
@@ -119,41 +59,21 @@ impl PrefillPolicy for LeastTtft {
                 .iter()
                 .map(|level| level.depth)
                 .chain([0]);
-            depths.map(move |depth| {
-                let (transfer, prefill) = policy.work(cx, node, depth, best);
-                transfer + prefill
-            })
+            depths.map(move |depth| cx.work(policy, node, depth))
         });
         let least_work = least_work.min()?;
         for &node in cx.books.by_free() {
             let free_at = cx.books.free_at(node);
             let bound = (free_at.saturating_sub(cx.now) + least_work, free_at, node);
-            if winner.is_some_and(|(rank, _)| bound > rank) {
+            if winner.is_some_and(|rank| bound > rank) {
                 break;
             }
-            let local = cx.matches.depth_of(node);
-            let rank = self.rank(cx, node, local, best);
-            if winner.is_none_or(|(least, _)| rank < least) {
-                winner = Some((rank, local));
+            let rank = cx.rank(policy, node, cx.matches.depth_of(node));
+            if winner.is_none_or(|least| rank < least) {
+                winner = Some(rank);
             }
         }
-        let ((_, _, node), local) = winner?;
-        let reuse = self.reuse(local, best);
-        let (transfer, prefill) = self.work(cx, node, local, best);
-        let source = if reuse > local {
-            source(cx, best)
-        } else {
-            None
-        };
-        Some(Placement {
-            node,
-            local,
-            reuse,
-            source,
-            transfer,
-            queue: cx.books.queue(node, cx.now),
-            prefill,
-        })
+        winner.map(|(_, _, node)| cx.placement(node))
     }
 }
 
@@ -174,9 +94,10 @@ impl PrefillContext<'_> {
 mod tests {
     use super::*;
     use crate::books::PrefillBooks;
-    use crate::config::ClusterConfig;
+    use crate::config::{ClusterConfig, Ratio};
     use crate::ids::BlockHash;
     use crate::index::{BlockIndex, Matches};
+    use crate::policy::prefill::longest_match;
     use crate::units::Tokens;
     use alloc::vec::Vec;
     use proptest::prelude::*;
@@ -187,7 +108,7 @@ mod tests {
         fn the_winner_is_the_smallest_of_all(
             held in proptest::collection::vec(0_u32..9, 8),
             work in proptest::collection::vec((0_u64..4, any::<bool>()), 8),
-            blocks in 1_u32..9, now in 0_u64..6, threshold in prop_oneof![Just(None), (1000_u32..4000).prop_map(Some)],
+            blocks in 1_u32..9, now in 0_u64..6, local: bool, threshold in prop_oneof![Just(None), (1000_u32..4000).prop_map(Some)],
         ) {
             let cluster = ClusterConfig::built_in("8p1d").expect("built in");
             let costs = cluster.estimate();
@@ -211,17 +132,19 @@ mod tests {
                 now: Nanos::SECOND * now,
                 input: Tokens(u64::from(blocks) * 512),
                 matches: &matches,
+                longest: longest_match(&matches, &books),
+                fetch: threshold.map(Ratio),
                 books: &books,
                 costs: &costs,
                 cluster: &cluster,
             };
-            let mut policy = LeastTtft { threshold: threshold.map(Ratio) };
+            let mut policy = LeastTtft { local };
             let placed = policy.place(&cx).expect("nodes are up");
-            let best = held.iter().map(|&held| held.min(blocks)).max().unwrap_or(0);
-            let all = (0..8).map(NodeId).map(|node| policy.rank(&cx, node, held[node.index()].min(blocks), best));
+            prop_assert_eq!(Some(cx.longest), held.iter().map(|&held| held.min(blocks)).max());
+            let all = (0..8).map(NodeId).map(|node| cx.rank(policy, node, held[node.index()].min(blocks)));
             let least = all.min().expect("eight nodes");
             prop_assert_eq!(placed.node, least.2);
-            prop_assert_eq!(placed.ttft(Nanos::ZERO), least.0);
+            prop_assert!(local || placed.ttft(Nanos::ZERO) == least.0);
             prop_assert_eq!(placed.source.is_some(), placed.reuse > placed.local);
         }
     }

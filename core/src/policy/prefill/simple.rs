@@ -28,7 +28,7 @@ impl PrefillPolicy for Random {
         }
         let place = self.stream.below(self.draws, up.len() as u64);
         self.draws += 1;
-        Some(cx.local_placement(up[place as usize]))
+        Some(cx.placement(up[place as usize]))
     }
 }
 
@@ -44,7 +44,7 @@ impl PrefillPolicy for RoundRobin {
         let place = up.partition_point(|&node| node < NodeId(self.next));
         let node = *up.get(place).or_else(|| up.first())?;
         self.next = node.0 + 1;
-        Some(cx.local_placement(node))
+        Some(cx.placement(node))
     }
 }
 
@@ -54,10 +54,7 @@ pub struct LeastLoaded;
 
 impl PrefillPolicy for LeastLoaded {
     fn place(&mut self, cx: &PrefillContext<'_>) -> Option<Placement> {
-        cx.books
-            .by_count()
-            .first()
-            .map(|&node| cx.local_placement(node))
+        cx.books.by_count().first().map(|&node| cx.placement(node))
     }
 }
 
@@ -79,6 +76,6 @@ impl PrefillPolicy for LeastQueued {
                 best = Some((queue, node));
             }
         }
-        best.map(|(_, node)| cx.local_placement(node))
+        best.map(|(_, node)| cx.placement(node))
     }
 }
