@@ -49,7 +49,7 @@ fn ttft_cdf(runs: &[&Done]) -> Result<Picture, PlotError> {
         x_label: "TTFT (s)".into(),
         log_x: true,
         series: series.collect(),
-        markers: vec![Reference::new(slo, &format!("SLO {slo} s"))],
+        markers: vec![Reference::new(slo, format!("SLO {slo} s"))],
         ..CdfChart::default()
     };
     Ok(Picture {
@@ -76,7 +76,7 @@ fn tbt_cdf(runs: &[&Done]) -> Result<Picture, PlotError> {
         x_label: "TBT, mean of a request's longest 10 % of gaps (ms)".into(),
         log_x: true,
         series: series.collect(),
-        markers: vec![Reference::new(slo, &format!("SLO {slo:.0} ms"))],
+        markers: vec![Reference::new(slo, format!("SLO {slo:.0} ms"))],
         ..CdfChart::default()
     };
     Ok(Picture {

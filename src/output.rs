@@ -51,8 +51,8 @@ fn write_run(folder: &Path, done: &Done) -> Result<(), Failure> {
 /// Writes the pictures and the page that shows them.
 fn write_page(folder: &Path, runs: &[&Done]) -> Result<(), Failure> {
     let first = &runs[0].report;
-    let mut report = Report::new(&format!("{} on {}", first.trace, first.cluster))
-        .summary(&format!(
+    let mut report = Report::new(format!("{} on {}", first.trace, first.cluster))
+        .summary(format!(
             "{} requests at speed {}, {} policies: {}.",
             first.requests,
             first.speed,
@@ -77,11 +77,11 @@ fn write_page(folder: &Path, runs: &[&Done]) -> Result<(), Failure> {
     report = report.heading("What was run");
     for run in runs {
         report = report.details(
-            &format!("Policy {}", run.report.policy),
-            &run.config.policy.to_toml(),
+            format!("Policy {}", run.report.policy),
+            run.config.policy.to_toml(),
         );
     }
-    report = report.details("Cluster", &runs[0].config.cluster.to_toml());
+    report = report.details("Cluster", runs[0].config.cluster.to_toml());
     let digests = runs
         .iter()
         .map(|run| format!("{} {}", run.report.policy, run.report.digest))

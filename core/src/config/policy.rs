@@ -6,7 +6,6 @@
 use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
 use crate::units::{Nanos, Tokens};
-use alloc::format;
 use alloc::string::{String, ToString};
 use serde::{Deserialize, Serialize};
 
