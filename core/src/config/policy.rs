@@ -437,6 +437,7 @@ fn positive_seconds(key: &str, seconds: f64) -> Result<Nanos, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     #[test]
     fn built_ins_survive_their_own_file() {
