@@ -157,25 +157,24 @@ impl DecodeBatch {
         !self.ready.is_empty()
     }
 
-    /// What the node would hold with one request of `context` tokens more: sequences and KV tokens. `steps` are complete
-    /// of the run that is under way.
+    /// The local scheduler's own check before it takes a request of `context` tokens: with it, and with `reserve` tokens
+    /// more for every sequence's answer, KV must fit and a step must not take more than `limit`. `steps` are complete of
+    /// the run that is under way.
     #[must_use]
-    pub fn with_one_more(&self, steps: u64, context: Tokens) -> (u32, Tokens) {
+    pub fn accepts(
+        &self,
+        steps: u64,
+        context: Tokens,
+        reserve: Tokens,
+        cost: &dyn CostModel,
+        limit: Nanos,
+    ) -> bool {
         let batch = self.batch.len() as u64;
         let sequences = batch + self.outside + 1;
-        (
-            sequences as u32,
-            self.context + Tokens(steps * batch) + self.outside_tokens + context,
-        )
-    }
-
-    /// The local scheduler's own check before it takes a request of `context` tokens: its KV must fit beside what is
-    /// here, and a step of the larger batch must not take more than `limit`.
-    #[must_use]
-    pub fn accepts(&self, steps: u64, context: Tokens, cost: &dyn CostModel, limit: Nanos) -> bool {
-        let (batch, tokens) = self.with_one_more(steps, context);
-        let fits = tokens.0 / self.block.0 + u64::from(batch) <= self.capacity_blocks;
-        fits && cost.decode_step(batch, tokens) <= limit
+        let held = self.context + Tokens(steps * batch) + self.outside_tokens + context;
+        let tokens = held + reserve * sequences;
+        let fits = tokens.0 / self.block.0 + sequences <= self.capacity_blocks;
+        fits && cost.decode_step(sequences as u32, tokens) <= limit
     }
 
     /// Takes a sequence whose KV is complete in DRAM.

@@ -28,6 +28,7 @@ impl Engine<'_> {
         let limit = policy.admission.decode_check().map(|threshold| {
             Nanos((u128::from(policy.slo.tbt.0) * u128::from(threshold.0) / 1000) as u64)
         });
+        let reserve = policy.decode.output_reserve;
         let cost = self.estimate.of(node);
         let Node::Decode(machine) = &mut self.nodes[node.index()] else {
             unreachable!("{node} is asked for as a decode node, as the cluster says it is")
@@ -36,7 +37,7 @@ impl Engine<'_> {
         let accepted = limit.is_none_or(|limit| {
             machine
                 .batch
-                .accepts(complete, sequence.context, cost, limit)
+                .accepts(complete, sequence.context, reserve, cost, limit)
         });
         if !accepted {
             let (ticket, request) = (sequence.ticket, sequence.ticket.request.0);
