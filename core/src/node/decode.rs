@@ -319,10 +319,11 @@ impl DecodeBatch {
         self.composition += 1;
     }
 
-    /// The youngest sequence goes back to DRAM and waits, first in line; the last one alone is given up.
+    /// The youngest sequence goes back to DRAM and waits, first in line. The last one is given up if it has the node for
+    /// itself; while another is being loaded it waits like any, for it may fit when that one has ended.
     fn put_back_youngest(&mut self, now: Nanos, ended: &mut Vec<Ended>) {
         let slot = self.batch.pop().expect("there is a batch to shrink");
-        let alone = self.batch.is_empty();
+        let alone = self.batch.is_empty() && self.loading_blocks == 0;
         let stayed = self.steps_done - self.sequences[slot as usize].joined;
         if alone {
             let tbt = self.tail_mean(slot);
