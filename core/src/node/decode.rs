@@ -157,6 +157,13 @@ impl DecodeBatch {
             !sequence.remaining.is_zero(),
             "a sequence has at least one token to make"
         );
+        let slot = self.free.pop();
+        // The vector of the place's last sequence is used again.
+        let mut earlier = match slot {
+            Some(slot) => core::mem::take(&mut self.sequences[slot as usize].earlier),
+            None => Vec::new(),
+        };
+        earlier.clear();
         let state = State {
             ticket: sequence.ticket,
             context: sequence.context,
@@ -165,9 +172,9 @@ impl DecodeBatch {
             joined: 0,
             in_batch: false,
             first_gap: Nanos::ZERO,
-            earlier: Vec::new(),
+            earlier,
         };
-        let slot = match self.free.pop() {
+        let slot = match slot {
             Some(slot) => {
                 self.sequences[slot as usize] = state;
                 slot
