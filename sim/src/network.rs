@@ -181,7 +181,7 @@ fn distinct(path: Path) -> impl Iterator<Item = LinkId> {
 
 /// What a rate moves in a time, in 2^-10 bytes, rounded down.
 fn moved(rate: u64, time: Nanos) -> u64 {
-    ((u128::from(rate) * u128::from(time.0) << FRACTION_BITS) / 1_000_000_000) as u64
+    (((u128::from(rate) * u128::from(time.0)) << FRACTION_BITS) / 1_000_000_000) as u64
 }
 
 /// The time in which `left` (2^-10 bytes) is moved, rounded up.
