@@ -173,6 +173,7 @@ impl BlockCache {
             self.hashes.push(0);
             self.pins.push(0);
             self.facts.push(BlockFacts::default());
+            self.slots.keep_room_for(self.hashes.len());
             self.hashes.len() as u32 - 1
         });
         self.hashes[slot as usize] = block.0;

@@ -213,7 +213,7 @@ impl Conductor {
             Event::Refused { ticket } => self.refused(*ticket),
             Event::Cancelled { request } => self.cancelled(*request, actions),
             Event::BlocksStored { node, blocks } => {
-                if self.prefill_books.is_up(*node) {
+                if self.knows(*node) && self.prefill_books.is_up(*node) {
                     self.counters.unindexed_blocks += self.index.store(*node, blocks);
                 }
             }

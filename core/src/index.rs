@@ -137,6 +137,9 @@ impl BlockIndex {
             None => {
                 self.hashes.push(block.0);
                 self.residents.push(Residents::EMPTY);
+                // As much room as there are numbers, so that blocks come and go without allocating.
+                self.free.reserve(self.hashes.len());
+                self.interned.keep_room_for(self.hashes.len());
                 self.hashes.len() as u32 - 1
             }
         };

@@ -35,6 +35,10 @@ pub(crate) struct Chunks {
 pub(crate) struct DecodeNode {
     pub(crate) batch: DecodeBatch,
     pub(crate) running: Option<Steps>,
+    /// What is left of the steps that the present batch was priced with, and the composition that it has. A batch is
+    /// priced once: noise rounds a run of steps as a whole, so pricing it again half way would depend on how many
+    /// steps were taken at once.
+    pub(crate) priced: Option<(u64, StepRun)>,
 }
 
 /// A run of decode steps that is under way.
@@ -73,6 +77,7 @@ pub(crate) fn nodes(cluster: &ClusterConfig, eviction: EvictionConfig) -> Vec<No
             Node::Decode(DecodeNode {
                 batch,
                 running: None,
+                priced: None,
             })
         }
         Role::Coupled => unreachable!("the cluster's parser refuses coupled nodes"),

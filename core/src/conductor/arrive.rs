@@ -129,6 +129,7 @@ impl Conductor {
             self.live.push(None);
             self.ttft.push(Nanos::ZERO);
             self.free_slots.reserve(self.live.len());
+            self.slot_of.keep_room_for(self.live.len());
             self.live.len() as u32 - 1
         });
         self.live[slot as usize] = Some(live);

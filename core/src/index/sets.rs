@@ -1,7 +1,6 @@
 //! Small sets of nodes: up to three inline in eight bytes, more as a bit set in a slab.
 
 use crate::ids::NodeId;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Marks an unused inline place. A cluster has fewer nodes than this.
@@ -48,11 +47,14 @@ impl Sets {
             nodes < usize::from(NONE),
             "node numbers fit in 16 bits, one value is kept"
         );
+        let words = nodes.div_ceil(64);
+        // Half a megabyte of sets: how many blocks are popular at a time goes up and down.
+        let reserved = (1 << 16) / words.max(1);
         Self {
-            words: nodes.div_ceil(64),
-            bits: Vec::new(),
-            sizes: Vec::new(),
-            free: Vec::new(),
+            words,
+            bits: Vec::with_capacity(reserved * words),
+            sizes: Vec::with_capacity(reserved),
+            free: Vec::with_capacity(reserved),
         }
     }
 
@@ -129,7 +131,7 @@ impl Sets {
 
     fn new_set(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
-            self.bits.extend(vec![0; self.words]);
+            self.bits.resize(self.bits.len() + self.words, 0);
             self.sizes.push(0);
             // As many places as there are sets, so that freeing never allocates.
             self.free.reserve(self.sizes.len());

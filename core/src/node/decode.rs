@@ -183,6 +183,13 @@ impl DecodeBatch {
             !sequence.remaining.is_zero(),
             "a sequence has at least one token to make"
         );
+        let slot = self.free.pop();
+        // The vector of the place's last sequence is used again.
+        let mut earlier = match slot {
+            Some(slot) => core::mem::take(&mut self.sequences[slot as usize].earlier),
+            None => Vec::new(),
+        };
+        earlier.clear();
         let state = State {
             ticket: sequence.ticket,
             context: sequence.context,
@@ -191,9 +198,9 @@ impl DecodeBatch {
             joined: 0,
             in_batch: false,
             first_gap: Nanos::ZERO,
-            earlier: Vec::new(),
+            earlier,
         };
-        let slot = match self.free.pop() {
+        let slot = match slot {
             Some(slot) => {
                 self.sequences[slot as usize] = state;
                 slot
@@ -351,10 +358,11 @@ impl DecodeBatch {
         self.composition += 1;
     }
 
-    /// The youngest sequence goes back to DRAM and waits, first in line; the last one alone is given up.
+    /// The youngest sequence goes back to DRAM and waits, first in line. The last one is given up if it has the node for
+    /// itself; while another is being loaded it waits like any, for it may fit when that one has ended.
     fn put_back_youngest(&mut self, now: Nanos, ended: &mut Vec<Ended>) {
         let slot = self.batch.pop().expect("there is a batch to shrink");
-        let alone = self.batch.is_empty();
+        let alone = self.batch.is_empty() && self.loading_blocks == 0;
         let stayed = self.steps_done - self.sequences[slot as usize].joined;
         if alone {
             let tbt = self.tail_mean(slot);

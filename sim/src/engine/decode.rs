@@ -100,6 +100,10 @@ impl Engine<'_> {
         ended.clear();
         let machine = self.decode_node(node);
         let running = machine.running.take().expect("a due node runs");
+        machine.priced = machine
+            .priced
+            .filter(|(_, run)| running.steps < run.steps)
+            .map(|(composition, run)| (composition, run.after(running.steps)));
         machine
             .batch
             .finish(running.started, running.run, running.steps, &mut ended);
@@ -118,11 +122,16 @@ impl Engine<'_> {
         let machine = self.decode_node(node);
         let planned = machine.batch.start(now, &mut ended);
         let composition = machine.batch.composition();
+        let priced = machine.priced.filter(|priced| priced.0 == composition);
         self.ended = ended;
         if let Some(planned) = planned {
-            let run = self
-                .truth
-                .decode(node, composition, planned.batch, planned.context);
+            let run = priced.map_or_else(
+                || {
+                    let (batch, context) = (planned.batch, planned.context);
+                    self.truth.decode(node, composition, batch, context)
+                },
+                |(_, run)| run,
+            );
             let steps = match mode {
                 Mode::FastForward => planned.steps.min(run.steps),
                 Mode::StepByStep => 1,
@@ -133,7 +142,9 @@ impl Engine<'_> {
                 steps,
             };
             self.queue.set(Source::Node(node), Some(running.ends_at()));
-            self.decode_node(node).running = Some(running);
+            let machine = self.decode_node(node);
+            machine.running = Some(running);
+            machine.priced = Some((composition, run));
         }
         let gave_up = !self.ended.is_empty();
         self.report_ended()?;

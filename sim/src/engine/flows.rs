@@ -81,22 +81,35 @@ impl Engine<'_> {
         self.count_transfer(size);
     }
 
-    /// Begins to stream a request's KV to its decode node, while it is computed in `duration`.
+    /// Begins to stream a request's KV to its decode node, while it is computed in `duration`. Less than a byte a second
+    /// does not flow before the prefill has ended.
     pub(super) fn start_stream(&mut self, request: u64, duration: Nanos) {
         let live = self.live_mut(request);
-        let (from, to) = (live.prefill_node, live.decode_node);
-        let input = live.request.input;
+        let (from, input) = (live.prefill_node, live.request.input);
         let size = self.kv_bytes(from, input);
         let layers = u128::from(self.config.cluster.profile_of(from).layers);
         let early = u128::from(size.0) * (layers - 1) / layers;
         let limit = early * 1_000_000_000 / u128::from(duration.0.max(1));
+        if limit > 0 {
+            self.stream(request, Some(limit.min(u128::from(u64::MAX)) as u64));
+        }
+    }
+
+    /// The prefill has ended: what is left of its KV flows as fast as it can.
+    pub(super) fn finish_stream(&mut self, request: u64) {
+        match self.live_mut(request).stream {
+            Some(stream) => self.network.lift_limit(self.now, stream),
+            None => self.stream(request, None),
+        }
+    }
+
+    fn stream(&mut self, request: u64, limit: Option<u64>) {
+        let live = self.live_mut(request);
+        let (from, to) = (live.prefill_node, live.decode_node);
+        let input = live.request.input;
+        let size = self.kv_bytes(from, input);
         let path = world::path_between(from, to);
-        let flow = self.network.start(
-            self.now,
-            path,
-            size,
-            Some(limit.min(u128::from(u64::MAX)) as u64),
-        );
+        let flow = self.network.start(self.now, path, size, limit);
         self.set_purpose(flow, Purpose::Stream(request));
         self.live_mut(request).stream = Some(flow);
     }

@@ -165,13 +165,12 @@ impl Engine<'_> {
         live.first_token = now;
         if live.request.output == Tokens(1) {
             // The first token is the whole answer: nothing has to be decoded, and no KV has to arrive.
-            let stream = live
-                .stream
-                .take()
-                .expect("a stream starts with its prefill");
+            let stream = live.stream.take();
             live.record.decode = Some(conductor_core::units::Nanos::ZERO);
             live.record.outcome = Outcome::Completed;
-            self.network.end(now, stream);
+            if let Some(stream) = stream {
+                self.network.end(now, stream);
+            }
             self.prefill_node(node).queue.release(job);
             self.tell(&Event::Finished {
                 ticket,
@@ -180,8 +179,7 @@ impl Engine<'_> {
             })?;
             self.close(request);
         } else {
-            let stream = live.stream.expect("a stream starts with its prefill");
-            self.network.lift_limit(now, stream);
+            self.finish_stream(request);
         }
         self.start_prefill(node)
     }

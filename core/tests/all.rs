@@ -1,0 +1,7 @@
+//! The core from outside: properties on random events, and machines beside literal slow models of them.
+
+mod decode_batch;
+mod driver;
+mod journal;
+mod model;
+mod random_events;

@@ -1,0 +1,336 @@
+//! Steady state allocates nothing: the core's promise, counted by an allocator of this binary's own.
+//!
+//! Every loop first runs until its tables have their working size and each cached block has been replaced several times
+//! over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any time,
+//! because removed entries take room in it.
+
+use conductor_core::action::{Action, Actions};
+use conductor_core::conductor::Conductor;
+use conductor_core::config::{ClusterConfig, EvictionConfig, PolicyConfig};
+use conductor_core::event::Event;
+use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::index::BlockIndex;
+use conductor_core::node::{CacheChanges, DecodeBatch, PrefillQueue, Sequence};
+use conductor_core::steps::StepRun;
+use conductor_core::units::{Nanos, Tokens};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// The system's allocator, which counts for the threads that ask it to.
+struct Counting;
+
+thread_local! {
+    /// Allocations of this thread while it counts; constant initialisation and no destructor, so that looking at it
+    /// does not allocate itself.
+    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    COUNT.set(COUNT.get().map(|count| count + 1));
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the allocator's trait is unsafe; each method hands its arguments on unchanged"
+)]
+// SAFETY: the contract is kept by `System`, which gets every call as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` allocates.
+fn allocations(work: impl FnOnce()) -> u64 {
+    COUNT.set(Some(0));
+    work();
+    COUNT.take().expect("nobody else stops counting")
+}
+
+/// Blocks of a prompt; the first ones are a prefix that many share for a while.
+const CHAIN: usize = 24;
+const SHARED: usize = 8;
+/// Prefixes in use at a time, and requests until all of them are other ones.
+const PREFIXES: u64 = 8;
+const PREFIX_LIFE: u64 = 2_000;
+
+const PREFILL_NODES: u64 = 12;
+const DECODE_NODES: u64 = 4;
+
+fn chain(request: u64) -> [BlockHash; CHAIN] {
+    let prefix = request / PREFIX_LIFE * PREFIXES + request % PREFIXES;
+    std::array::from_fn(|place| {
+        let place_in = place as u64;
+        BlockHash(if place < SHARED {
+            1 << 40 | prefix << 8 | place_in
+        } else {
+            request << 8 | place_in
+        })
+    })
+}
+
+/// A Conductor with 16 nodes, whose caches give up what they got first.
+struct Cluster {
+    conductor: Conductor,
+    actions: Actions,
+    now: Nanos,
+    /// Cached blocks by node, a ring of fixed size, and where it begins.
+    caches: Vec<(Vec<BlockHash>, usize)>,
+    /// Prefill node by request, a ring.
+    placed: Vec<NodeId>,
+    stored: Vec<BlockHash>,
+    evicted: Vec<BlockHash>,
+    next: u64,
+    events: u64,
+    replications: u64,
+}
+
+impl Cluster {
+    /// Caches of `blocks` blocks, `live` requests in the system at once.
+    fn new(blocks: usize, live: u64) -> Self {
+        let text = format!(
+            "name = \"steady\"\n[[nodes]]\ncount = {PREFILL_NODES}\nrole = \"prefill\"\ncache_tokens = {}\n\
+             [[nodes]]\ncount = {DECODE_NODES}\nrole = \"decode\"\ncache_tokens = 0\n",
+            blocks * 512
+        );
+        let cluster = ClusterConfig::parse(&text, &[]).expect("the cluster is valid");
+        let policy = PolicyConfig::built_in("kvcache-centric").expect("built in");
+        let estimate = cluster.estimate();
+        let mut this = Self {
+            conductor: Conductor::new(cluster, policy, estimate, 1),
+            actions: Actions::with_capacity(8),
+            now: Nanos::ZERO,
+            caches: vec![(vec![BlockHash(0); blocks], 0); PREFILL_NODES as usize],
+            placed: vec![NodeId(0); live as usize],
+            stored: Vec::with_capacity(CHAIN),
+            evicted: Vec::with_capacity(CHAIN),
+            next: 0,
+            events: 0,
+            replications: 0,
+        };
+        for node in (0..PREFILL_NODES + DECODE_NODES).map(|node| NodeId(node as u16)) {
+            this.tell(&Event::NodeUp { node });
+        }
+        this
+    }
+
+    fn tell(&mut self, event: &Event<'_>) {
+        self.events += 1;
+        self.actions.clear();
+        self.conductor.handle(self.now, event, &mut self.actions);
+    }
+
+    /// One request comes; others, that came before, go on.
+    fn turn(&mut self) {
+        self.now += Nanos::from_millis(90);
+        let (request, live) = (self.next, self.placed.len() as u64);
+        self.next += 1;
+        let blocks = chain(request);
+        self.tell(&Event::Arrived {
+            ticket: ticket(request),
+            input: Tokens(CHAIN as u64 * 512),
+            blocks: (&blocks[..]).into(),
+        });
+        for action in self.actions.as_slice() {
+            match *action {
+                Action::Dispatch { prefill, .. } => {
+                    self.placed[(request % live) as usize] = prefill;
+                }
+                Action::Replicate { .. } => self.replications += 1,
+                _ => panic!("all requests can be placed: {action:?}"),
+            }
+        }
+        let before = |ago: u64| request.checked_sub(ago).map(ticket);
+        if let Some(ticket) = before(live / 8) {
+            let cached = Tokens::ZERO;
+            self.tell(&Event::PrefillStarted { ticket, cached });
+        }
+        if let Some(ticket) = before(live / 4) {
+            self.cache(ticket.request.0);
+            self.tell(&Event::PrefillFinished { ticket });
+        }
+        if let Some(ticket) = before(live / 2) {
+            self.tell(&Event::TransferFinished { ticket });
+        }
+        if let Some(ticket) = before(live - 1) {
+            let (output, tbt) = (Tokens(300), Some(Nanos::from_millis(40)));
+            self.tell(&Event::Finished {
+                ticket,
+                output,
+                tbt,
+            });
+        }
+    }
+
+    /// The request's node caches its blocks.
+    fn cache(&mut self, request: u64) {
+        let node = self.placed[(request % self.placed.len() as u64) as usize];
+        let (mut stored, mut evicted) = (
+            std::mem::take(&mut self.stored),
+            std::mem::take(&mut self.evicted),
+        );
+        stored.clear();
+        evicted.clear();
+        let (ring, first) = &mut self.caches[node.index()];
+        for block in chain(request) {
+            if !self.conductor.index().holds(node, block) {
+                evicted.push(std::mem::replace(&mut ring[*first], block));
+                stored.push(block);
+                *first = (*first + 1) % ring.len();
+            }
+        }
+        self.tell(&Event::BlocksEvicted {
+            node,
+            blocks: (&evicted[..]).into(),
+        });
+        self.tell(&Event::BlocksStored {
+            node,
+            blocks: (&stored[..]).into(),
+        });
+        (self.stored, self.evicted) = (stored, evicted);
+    }
+}
+
+fn ticket(request: u64) -> Ticket {
+    Ticket {
+        request: RequestId(request),
+        attempt: 0,
+    }
+}
+
+fn a_million_events(blocks: usize, live: u64) {
+    let mut cluster = Cluster::new(blocks, live);
+    // Until every cache has been replaced three times over.
+    let resident = blocks as u64 * PREFILL_NODES;
+    while cluster.next * (CHAIN - SHARED) as u64 <= 3 * resident + live {
+        cluster.turn();
+    }
+    let (events, replications) = (cluster.events, cluster.replications);
+    let found = allocations(|| {
+        while cluster.events < events + 1_000_000 {
+            cluster.turn();
+        }
+    });
+    assert_eq!(found, 0, "{blocks} blocks a node, {live} live requests");
+    let copies = cluster.replications - replications;
+    assert!(copies > 100, "hot prefixes were copied: {copies}");
+    assert_eq!(cluster.conductor.counters().unindexed_blocks, 0);
+}
+
+#[test]
+fn a_million_events_allocate_nothing_with_small_tables() {
+    a_million_events(500, 64);
+}
+
+#[test]
+fn a_million_events_allocate_nothing_with_tables_that_have_grown() {
+    // More blocks than the index reserves at first, more live requests than their table does, and both more than half
+    // of what their tables hold after growing.
+    a_million_events(8_500, 1_700);
+}
+
+#[test]
+fn forgetting_blocks_allocates_nothing() {
+    let blocks: Vec<BlockHash> = (0..200_000).map(BlockHash).collect();
+    let mut index = BlockIndex::new(2, 1 << 20, 1 << 10);
+    index.store(NodeId(0), &blocks);
+    assert_eq!(allocations(|| index.evict(NodeId(0), &blocks)), 0);
+    assert_eq!(index.blocks(), 0);
+}
+
+/// Requests of new blocks only, through a node whose cache holds `blocks`.
+fn prefill_node(eviction: EvictionConfig) {
+    let block = Tokens(512);
+    let mut node = PrefillQueue::new(block, 4_700, Tokens(8_192), eviction);
+    let mut changes = CacheChanges::default();
+    let mut request = 0;
+    let mut turn = || {
+        // Three wait, one after the other is computed; the last one is released later, as KV on its way is.
+        for _ in 0..3 {
+            let (input, blocks) = (block * CHAIN as u64, chain(request));
+            node.enqueue(ticket(request), input, &blocks, false);
+            request += 1;
+        }
+        for _ in 0..3 {
+            node.start().expect("one is ready");
+            changes.clear();
+            let job = node.finish(&mut changes);
+            node.release(job);
+        }
+    };
+    (0..2_000).for_each(|_| turn());
+    assert_eq!(allocations(|| (0..20_000).for_each(|_| turn())), 0);
+}
+
+#[test]
+fn a_prefill_node_allocates_nothing() {
+    prefill_node(EvictionConfig::Lru);
+    prefill_node(EvictionConfig::Lfu);
+    prefill_node(EvictionConfig::LengthAware);
+}
+
+/// Sequences join and leave the batch of a node with `blocks` blocks; counts allocations and put-backs.
+fn decode_node(blocks: u32) -> (u64, u64) {
+    let mut node = DecodeBatch::new(Tokens(16), blocks);
+    let (mut ended, mut loads) = (Vec::new(), Vec::new());
+    let (mut now, mut request, mut left, mut put_back) = (Nanos::ZERO, 0_u64, 0_u64, 0_u64);
+    let mut turn = || {
+        if request < left + 40 {
+            node.offer(Sequence {
+                ticket: ticket(request),
+                context: Tokens(50 + request % 7 * 10),
+                remaining: Tokens(60 + request % 11 * 20),
+                last_token: now,
+            });
+            request += 1;
+        }
+        loads.clear();
+        while let Some(load) = node.next_load(0) {
+            loads.push(load);
+        }
+        loads.iter().for_each(|&(id, _)| node.loaded(id));
+        ended.clear();
+        let waiting = node.waiting();
+        let run = node.start(now, &mut ended).expect("there is always work");
+        put_back += (node.waiting() - waiting) as u64;
+        let steps = run.steps.min(5);
+        let (first, slope) = (1 << 30, 1 << 10);
+        let durations = StepRun {
+            first,
+            slope,
+            steps,
+        };
+        let started = now;
+        now += durations.total(steps);
+        node.finish(started, durations, steps, &mut ended);
+        left += ended.len() as u64;
+    };
+    (0..100_000).for_each(|_| turn());
+    (allocations(|| (0..100_000).for_each(|_| turn())), put_back)
+}
+
+#[test]
+fn a_decode_node_allocates_nothing() {
+    assert_eq!(decode_node(2_000), (0, 0));
+    // What is put back keeps its gaps in a list of its place in the node, whose longest is not known beforehand: it
+    // doubles when a sequence is put back more often than any before it in that place.
+    let (found, put_back) = decode_node(200);
+    assert!(put_back > 5_000, "sequences were put back: {put_back}");
+    assert!(found < put_back / 500, "{found} of {put_back}");
+}

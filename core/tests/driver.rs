@@ -1,0 +1,281 @@
+//! Drives a Conductor and the literal model with the same events, and holds each order to what the model allows.
+
+use crate::model::{Expected, Live, Model, Phase};
+use conductor_core::action::{Action, Actions};
+use conductor_core::conductor::{Conductor, Counters};
+use conductor_core::config::{ClusterConfig, PolicyConfig, PrefillConfig, Role};
+use conductor_core::event::Event;
+use conductor_core::ids::{BlockHash, NodeId, Ticket};
+use conductor_core::journal::{Header, Recorder, encode_end, encode_step};
+use conductor_core::units::{Nanos, Tokens};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A recorded run.
+pub(crate) struct Tape {
+    pub(crate) header: Header,
+    pub(crate) steps: Vec<(Nanos, Event<'static>, Vec<Action>)>,
+    pub(crate) counters: Counters,
+}
+
+impl Tape {
+    /// The journal's lines as they stand, with the digest that `recorder` would have kept of the original.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut recorder = Recorder::new(&self.header);
+        let mut lines = vec![self.header.encode()];
+        for (now, event, actions) in &self.steps {
+            let step = recorder.record(*now, event, actions);
+            lines.push(encode_step(step, *now, event, actions));
+        }
+        lines.push(encode_end(&recorder.end()));
+        lines
+    }
+}
+
+/// The Conductor, its model, and what has been said so far.
+pub(crate) struct Driver {
+    pub(crate) conductor: Conductor,
+    pub(crate) model: Model,
+    pub(crate) now: Nanos,
+    pub(crate) tape: Tape,
+    /// Attempts that have ended, for late facts.
+    pub(crate) ended: Vec<Ticket>,
+    /// Attempts that were lost with a node and wait to be given in again.
+    pub(crate) lost: Vec<Live>,
+    /// How often each attempt was dispatched, and how often it ended.
+    fates: BTreeMap<Ticket, (u32, u32)>,
+    actions: Actions,
+}
+
+/// The seed of random policies; any will do.
+pub(crate) const SEED: u64 = 7;
+
+impl Driver {
+    pub(crate) fn new(cluster: ClusterConfig, policy: PolicyConfig) -> Self {
+        let header = Header::new("test", &policy, &cluster, SEED);
+        let estimate = cluster.estimate();
+        Self {
+            conductor: Conductor::new(cluster.clone(), policy.clone(), estimate, SEED),
+            model: Model::new(cluster, policy),
+            now: Nanos::ZERO,
+            tape: Tape {
+                header,
+                steps: Vec::new(),
+                counters: Counters::default(),
+            },
+            ended: Vec::new(),
+            lost: Vec::new(),
+            fates: BTreeMap::new(),
+            actions: Actions::default(),
+        }
+    }
+
+    /// Tells both of one event and compares.
+    pub(crate) fn tell(&mut self, event: Event<'static>) {
+        let before = self.model.live.clone();
+        self.actions.clear();
+        self.conductor.handle(self.now, &event, &mut self.actions);
+        let actions = self.actions.as_slice().to_vec();
+        let expected = self.model.take(&event);
+        match expected {
+            Expected::Nothing => assert_eq!(actions, [], "{event:?}"),
+            Expected::Abort(ticket) => assert_eq!(actions, [Action::Abort { ticket }]),
+            Expected::Lost(tickets) => self.check_lost(&tickets, &before, &actions),
+            Expected::Reject(expected) => match actions[..] {
+                [
+                    Action::Reject {
+                        request, reason, ..
+                    },
+                ] => {
+                    let Event::Arrived { ticket, .. } = event else {
+                        unreachable!("only arrivals are turned away")
+                    };
+                    assert_eq!((request, reason), (ticket.request, expected));
+                }
+                _ => panic!("expected to reject for {expected:?}, found {actions:?}"),
+            },
+            Expected::Dispatch => self.check_dispatch(&event, &actions),
+        }
+        for (request, live) in before {
+            if !self.model.live.contains_key(&request) {
+                self.ended.push(live.ticket);
+                self.fates.entry(live.ticket).or_default().1 += 1;
+            }
+        }
+        self.tape.steps.push((self.now, event, actions));
+        self.check();
+    }
+
+    /// What must hold after every event.
+    fn check(&self) {
+        let live = self.conductor.live();
+        assert_eq!(live, self.model.live.len());
+        assert!(live <= self.model.cluster.live_requests_max as usize);
+        let found = self.conductor.counters();
+        let mut expected = self.model.counters;
+        // These two are not the model's business: checked where orders are, and a matter of times.
+        expected.replications = found.replications;
+        expected.within_slo = found.within_slo;
+        assert_eq!(*found, expected);
+        assert!(found.within_slo <= found.finished);
+    }
+
+    /// What must hold when all is over: books are empty, and each attempt was dispatched once and ended once.
+    pub(crate) fn finish(mut self) -> Tape {
+        while let Some(live) = self.model.live.values().next() {
+            let ticket = live.ticket;
+            let event = match live.phase {
+                Phase::Queued => Event::PrefillStarted {
+                    ticket,
+                    cached: Tokens::ZERO,
+                },
+                Phase::Prefilling => Event::PrefillFinished { ticket },
+                Phase::Transferring => Event::TransferFinished { ticket },
+                Phase::Decoding => Event::Finished {
+                    ticket,
+                    output: Tokens(2),
+                    tbt: None,
+                },
+            };
+            self.tell(event);
+        }
+        self.conductor.assert_idle();
+        for (ticket, fate) in &self.fates {
+            assert_eq!(*fate, (1, 1), "{ticket} is dispatched once and ends once");
+        }
+        for node in 0..self.model.cluster.nodes.len() as u16 {
+            for block in crate::random_events::all_blocks() {
+                let held = self.conductor.index().holds(NodeId(node), block);
+                let expected = self.model.held.contains(&(block, NodeId(node)));
+                assert_eq!(held, expected, "node {node}, {block:?}");
+            }
+        }
+        self.tape.counters = *self.conductor.counters();
+        self.tape
+    }
+
+    /// A lost attempt is stopped and asked for again at once.
+    fn check_lost(
+        &mut self,
+        tickets: &BTreeSet<Ticket>,
+        before: &BTreeMap<conductor_core::ids::RequestId, Live>,
+        actions: &[Action],
+    ) {
+        let mut found = BTreeSet::new();
+        for pair in actions.chunks(2) {
+            let [Action::Abort { ticket }, Action::Resubmit { ticket: again }] = *pair else {
+                panic!("expected pairs of abort and resubmission, found {actions:?}");
+            };
+            assert_eq!(ticket, again);
+            assert!(found.insert(ticket), "{ticket} is lost once");
+            self.lost.push(before[&ticket.request].clone());
+        }
+        assert_eq!(found, *tickets);
+    }
+
+    /// The orders for a request that must be taken.
+    fn check_dispatch(&mut self, event: &Event<'static>, actions: &[Action]) {
+        let Event::Arrived {
+            ticket,
+            input,
+            blocks,
+        } = event
+        else {
+            unreachable!("only arrivals are dispatched")
+        };
+        let (copy, order) = match actions {
+            [order] => (None, order),
+            [copy, order] => (Some(copy), order),
+            _ => panic!("expected a dispatch, perhaps behind a copy, found {actions:?}"),
+        };
+        let Action::Dispatch {
+            ticket: whose,
+            prefill,
+            decode,
+            reuse,
+            ..
+        } = *order
+        else {
+            panic!("expected a dispatch, found {actions:?}")
+        };
+        assert_eq!(whose, *ticket);
+        let model = &self.model;
+        assert!(model.up_with(Role::Prefill).any(|node| node == prefill));
+        self.check_decode(decode, *input);
+        let local = model.depth(prefill, *input, blocks);
+        match copy {
+            None => assert_eq!(reuse, local, "it reuses what it has"),
+            Some(copy) => self.check_copy(copy, *ticket, prefill, (local, reuse), *input, blocks),
+        }
+        if model.policy.prefill == PrefillConfig::LeastLoaded {
+            let least = model
+                .up_with(Role::Prefill)
+                .map(|n| model.assigned(n))
+                .min();
+            assert_eq!(Some(model.assigned(prefill)), least);
+        }
+        let fate = self.fates.entry(*ticket).or_default();
+        fate.0 += 1;
+        let reserved = model.needed(*input);
+        self.model.dispatched(Live {
+            ticket: *ticket,
+            input: *input,
+            blocks: blocks.to_vec(),
+            prefill,
+            decode,
+            reserved,
+            phase: Phase::Queued,
+        });
+    }
+
+    /// The decode node is up and can hold the request; it has room if any node has.
+    fn check_decode(&self, decode: NodeId, input: Tokens) {
+        let model = &self.model;
+        let needed = model.needed(input);
+        let has_room = |node: NodeId| model.reserved(node) + needed <= model.capacity(node);
+        assert!(model.up_with(Role::Decode).any(|node| node == decode));
+        assert!(needed <= model.capacity(decode));
+        if model.up_with(Role::Decode).any(has_room) {
+            assert!(has_room(decode), "a node with room goes before one without");
+        }
+    }
+
+    /// The copy brings what the node lacks, from a node that is up and known to have it, and nobody has more.
+    fn check_copy(
+        &self,
+        copy: &Action,
+        ticket: Ticket,
+        prefill: NodeId,
+        (local, reuse): (u32, u32),
+        input: Tokens,
+        blocks: &[BlockHash],
+    ) {
+        let Action::Replicate {
+            ticket: whose,
+            from,
+            to,
+            first,
+            count,
+        } = *copy
+        else {
+            panic!("expected a copy before the dispatch, found {copy:?}")
+        };
+        let model = &self.model;
+        let policy = model.policy.prefill;
+        assert!(matches!(policy, PrefillConfig::KvcacheCentric { .. }));
+        assert_eq!((whose, to, first), (ticket, prefill, local));
+        assert!(
+            count > 0 && first + count == reuse,
+            "{copy:?}, reuse {reuse}"
+        );
+        assert_ne!(from, to);
+        assert!(model.up_with(Role::Prefill).any(|node| node == from));
+        for &block in &blocks[..reuse as usize] {
+            assert!(self.conductor.index().holds(from, block));
+        }
+        let best = model
+            .up_with(Role::Prefill)
+            .map(|node| model.depth(node, input, blocks))
+            .max();
+        assert_eq!(Some(reuse), best);
+    }
+}

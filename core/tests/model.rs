@@ -1,0 +1,247 @@
+//! A literal model of what the Conductor must remember: who is live where, which node is up, who holds which block.
+//!
+//! Sets and searches, nothing clever: it says what an event means, and the Conductor is held to that.
+
+use conductor_core::action::RejectReason;
+use conductor_core::conductor::Counters;
+use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
+use conductor_core::cost::PROMPT_MAX;
+use conductor_core::event::Event;
+use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::units::Tokens;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Queued,
+    Prefilling,
+    Transferring,
+    Decoding,
+}
+
+/// A request in the system.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) ticket: Ticket,
+    pub(crate) input: Tokens,
+    pub(crate) blocks: Vec<BlockHash>,
+    pub(crate) prefill: NodeId,
+    pub(crate) decode: NodeId,
+    pub(crate) reserved: Tokens,
+    pub(crate) phase: Phase,
+}
+
+/// What an event must lead to, apart from where a request is placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Nothing,
+    Reject(RejectReason),
+    Dispatch,
+    Abort(Ticket),
+    /// Abort and resubmission of each, in any order.
+    Lost(BTreeSet<Ticket>),
+}
+
+pub(crate) struct Model {
+    pub(crate) cluster: ClusterConfig,
+    pub(crate) policy: PolicyConfig,
+    pub(crate) live: BTreeMap<RequestId, Live>,
+    pub(crate) up: BTreeSet<NodeId>,
+    pub(crate) held: BTreeSet<(BlockHash, NodeId)>,
+    pub(crate) counters: Counters,
+}
+
+impl Model {
+    pub(crate) fn new(cluster: ClusterConfig, policy: PolicyConfig) -> Self {
+        Self {
+            cluster,
+            policy,
+            live: BTreeMap::new(),
+            up: BTreeSet::new(),
+            held: BTreeSet::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn role(&self, node: NodeId) -> Option<Role> {
+        self.cluster.nodes.get(node.index()).map(|node| node.role)
+    }
+
+    pub(crate) fn up_with(&self, role: Role) -> impl Iterator<Item = NodeId> + '_ {
+        let with_role = move |node: &NodeId| self.role(*node) == Some(role);
+        self.up.iter().copied().filter(with_role)
+    }
+
+    pub(crate) fn capacity(&self, node: NodeId) -> Tokens {
+        self.cluster.block * u64::from(self.cluster.nodes[node.index()].hbm_blocks)
+    }
+
+    pub(crate) fn reserved(&self, node: NodeId) -> Tokens {
+        let on = self.live.values().filter(|live| live.decode == node);
+        on.map(|live| live.reserved).sum()
+    }
+
+    /// Requests placed on a prefill node that have no first token.
+    pub(crate) fn assigned(&self, node: NodeId) -> usize {
+        let on = self
+            .live
+            .values()
+            .filter(|live| live.prefill == node && live.phase <= Phase::Prefilling);
+        on.count()
+    }
+
+    /// Leading blocks of the prompt that `node` holds; what lies beyond the prompt's tokens does not count.
+    pub(crate) fn depth(&self, node: NodeId, input: Tokens, blocks: &[BlockHash]) -> u32 {
+        let known = blocks
+            .iter()
+            .take(input.blocks(self.cluster.block) as usize);
+        known
+            .take_while(|&&block| self.held.contains(&(block, node)))
+            .count() as u32
+    }
+
+    pub(crate) fn needed(&self, input: Tokens) -> Tokens {
+        input + self.policy.decode.output_reserve
+    }
+
+    /// Takes an event in. A dispatch must be entered with [`Self::dispatched`].
+    pub(crate) fn take(&mut self, event: &Event<'_>) -> Expected {
+        match event {
+            Event::Arrived { ticket, input, .. } => return self.arrived(*ticket, *input),
+            Event::PrefillStarted { ticket, .. } => {
+                self.goes_on(*ticket, Phase::Queued, Phase::Prefilling);
+            }
+            Event::PrefillFinished { ticket } => {
+                self.goes_on(*ticket, Phase::Prefilling, Phase::Transferring);
+            }
+            Event::TransferFinished { ticket } => {
+                self.goes_on(*ticket, Phase::Transferring, Phase::Decoding);
+            }
+            Event::Finished { ticket, .. } => {
+                if self.ends(*ticket) {
+                    self.counters.finished += 1;
+                }
+            }
+            Event::Refused { ticket } => {
+                if self.ends(*ticket) {
+                    self.counters.refused += 1;
+                }
+            }
+            Event::Cancelled { request } => {
+                if let Some(live) = self.live.remove(request) {
+                    self.counters.cancelled += 1;
+                    return Expected::Abort(live.ticket);
+                }
+                self.counters.stale += 1;
+            }
+            Event::BlocksStored { node, blocks } => self.stored(*node, blocks),
+            Event::BlocksEvicted { node, blocks } => {
+                for &block in blocks.iter() {
+                    self.held.remove(&(block, *node));
+                }
+            }
+            Event::NodeUp { node } => match self.role(*node) {
+                Some(_) => {
+                    self.up.insert(*node);
+                }
+                None => self.counters.stale += 1,
+            },
+            Event::NodeDown { node } => return self.node_down(*node),
+        }
+        Expected::Nothing
+    }
+
+    pub(crate) fn dispatched(&mut self, live: Live) {
+        self.counters.dispatched += 1;
+        let old = self.live.insert(live.ticket.request, live);
+        assert!(old.is_none(), "a request is dispatched once at a time");
+    }
+
+    fn arrived(&mut self, ticket: Ticket, input: Tokens) -> Expected {
+        if self.live.contains_key(&ticket.request) {
+            self.counters.stale += 1;
+            return Expected::Nothing;
+        }
+        self.counters.arrived += u64::from(ticket.attempt == 0);
+        let decode: Vec<NodeId> = self.up_with(Role::Decode).collect();
+        let reason = if input.is_zero() || input > PROMPT_MAX {
+            RejectReason::PromptTooLong
+        } else if self.live.len() >= self.cluster.live_requests_max as usize {
+            RejectReason::TooManyRequests
+        } else if self.up_with(Role::Prefill).next().is_none() {
+            RejectReason::NoPrefillNode
+        } else if decode.is_empty() {
+            RejectReason::NoDecodeNode
+        } else if decode
+            .iter()
+            .all(|&node| self.capacity(node) < self.needed(input))
+        {
+            RejectReason::PromptTooLong
+        } else {
+            return Expected::Dispatch;
+        };
+        self.counters.rejected += 1;
+        Expected::Reject(reason)
+    }
+
+    fn is_live(&self, ticket: Ticket) -> bool {
+        let live = self.live.get(&ticket.request);
+        live.is_some_and(|live| live.ticket == ticket)
+    }
+
+    fn goes_on(&mut self, ticket: Ticket, from: Phase, to: Phase) {
+        match self.live.get_mut(&ticket.request) {
+            Some(live) if live.ticket == ticket && live.phase == from => live.phase = to,
+            _ => self.counters.stale += 1,
+        }
+    }
+
+    fn ends(&mut self, ticket: Ticket) -> bool {
+        let live = self.is_live(ticket);
+        if live {
+            self.live.remove(&ticket.request);
+        } else {
+            self.counters.stale += 1;
+        }
+        live
+    }
+
+    fn stored(&mut self, node: NodeId, blocks: &[BlockHash]) {
+        if self.role(node) != Some(Role::Prefill) || !self.up.contains(&node) {
+            return;
+        }
+        for &block in blocks {
+            let distinct: BTreeSet<BlockHash> = self.held.iter().map(|held| held.0).collect();
+            let full = distinct.len() as u64 >= self.cluster.index_blocks_max;
+            if full && !distinct.contains(&block) {
+                self.counters.unindexed_blocks += 1;
+            } else {
+                self.held.insert((block, node));
+            }
+        }
+    }
+
+    fn node_down(&mut self, node: NodeId) -> Expected {
+        if self.role(node).is_none() {
+            self.counters.stale += 1;
+            return Expected::Nothing;
+        }
+        self.up.remove(&node);
+        self.held.retain(|held| held.1 != node);
+        let needs = |live: &&Live| {
+            live.decode == node || live.prefill == node && live.phase != Phase::Decoding
+        };
+        let lost: BTreeSet<Ticket> = self
+            .live
+            .values()
+            .filter(needs)
+            .map(|live| live.ticket)
+            .collect();
+        for ticket in &lost {
+            self.live.remove(&ticket.request);
+        }
+        self.counters.lost += lost.len() as u64;
+        Expected::Lost(lost)
+    }
+}

@@ -1,0 +1,145 @@
+//! Small random clusters and workloads in which everything is scarce: HBM, caches, links.
+
+use conductor_core::config::{ClusterConfig, PolicyConfig, Profile};
+use conductor_core::ids::BlockHash;
+use conductor_core::units::{Nanos, Tokens};
+use conductor_core::workload::WorkloadRequest;
+use conductor_sim::{Mode, Observer, RunConfig, RunResult};
+use proptest::prelude::*;
+use std::convert::Infallible;
+
+/// Tokens in a block.
+pub(crate) const BLOCK: u64 = 16;
+
+/// A cluster, a policy and what comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) profile: String,
+    pub(crate) cluster: String,
+    pub(crate) policy: String,
+    pub(crate) seed: u64,
+    pub(crate) requests: Vec<WorkloadRequest>,
+}
+
+impl Scenario {
+    pub(crate) fn config(&self, mode: Mode) -> RunConfig {
+        let profile = Profile::parse(&self.profile).expect("the profile is valid");
+        RunConfig {
+            cluster: ClusterConfig::parse(&self.cluster, &[profile]).expect("the cluster is valid"),
+            policy: PolicyConfig::parse(&self.policy).expect("the policy is valid"),
+            seed: self.seed,
+            mode,
+            node_samples: false,
+        }
+    }
+
+    pub(crate) fn run(&self, mode: Mode) -> RunResult {
+        self.run_observed(mode, Observer::default())
+    }
+
+    pub(crate) fn run_observed(&self, mode: Mode, observer: Observer<'_>) -> RunResult {
+        let requests = self.requests.iter().cloned().map(Ok::<_, Infallible>);
+        conductor_sim::run(&self.config(mode), requests, observer).expect("the run ends")
+    }
+}
+
+/// A profile with odd numbers. `table` prices decode steps by a table instead of a formula.
+pub(crate) fn profile(table: bool, nic: f64, load: f64, layers: u32) -> String {
+    let decode = if table {
+        "model = \"table\"\nrows = [1, 3, 9]\ncolumns = [10, 70, 333]\n\
+         seconds = [[0.0021, 0.0023, 0.0037], [0.0025, 0.0031, 0.0042], [0.0041, 0.0057, 0.0091]]"
+    } else {
+        "model = \"polynomial\"\nbase_s = 2.13e-3\nrequest_s = 0.317e-3\ncontext_token_s = 1.77e-7"
+    };
+    format!(
+        "name = \"small\"\nsource = \"none\"\nengine = \"none\"\ndate = \"2026\"\n\
+         kv_bytes_per_token = 1000\nlayers = {layers}\nschedule_s = 0.0007\ncache_tokens = 320\n\
+         hbm_kv_tokens = 640\nprefill_chunk_tokens = 50\n\
+         nic_gbytes_per_s = {nic}\nload_gbytes_per_s = {load}\n\
+         [prefill]\nmodel = \"polynomial\"\nbase_s = 1.3e-3\ntoken_s = 0.11e-3\ntoken2_s = 0.7e-7\n\
+         hit_base_s = 0.2e-3\ncached_token_s = 0.9e-6\n[decode]\n{decode}\n"
+    )
+}
+
+/// One to four prefill and one to three decode nodes of that profile.
+fn clusters() -> impl Strategy<Value = String> {
+    let nodes = (1_u64..5, 0_u64..30, 1_u64..4, 3_u64..40);
+    let noise = prop_oneof![Just((0.0, 0.0)), Just((0.3, 0.2))];
+    let estimate = prop_oneof![Just(1.0), Just(0.4), Just(3.0)];
+    (nodes, noise, estimate).prop_map(|((prefill, cache, decode, hbm), noise, estimate)| {
+        format!(
+            "name = \"scarce\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n\
+             [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\n\
+             [[nodes]]\ncount = {decode}\nrole = \"decode\"\nhbm_kv_tokens = {}\n\
+             [limits]\nlive_requests = 12\n\
+             [estimate]\nprefill_factor = {estimate:?}\ndecode_factor = {estimate:?}\n\
+             [truth]\nprefill_noise = {:?}\ndecode_noise = {:?}\n",
+            cache * BLOCK,
+            hbm * BLOCK,
+            noise.0,
+            noise.1,
+        )
+    })
+}
+
+fn policies() -> impl Strategy<Value = String> {
+    let eviction = prop_oneof![Just("lru"), Just("lfu"), Just("length-aware")];
+    let decode = prop_oneof![Just("least-tbt"), Just("least-loaded")];
+    // Fetching is the most intricate: half of the runs do it.
+    let prefill = 0..2 * PolicyConfig::BUILT_IN.len();
+    (prefill, decode, eviction, 0_u64..60).prop_map(|(prefill, decode, eviction, reserve)| {
+        let prefill = PolicyConfig::BUILT_IN[prefill.min(5)];
+        format!(
+            "[prefill]\nselect = \"{prefill}\"\n[decode]\nselect = \"{decode}\"\n\
+             output_reserve_tokens = {reserve}\n[eviction]\nselect = \"{eviction}\"\n"
+        )
+    })
+}
+
+/// Bursts of prompts from a few families that share their first blocks; some answers have one token, some prompts fit
+/// nowhere, and for some nothing is known of blocks.
+fn workloads() -> impl Strategy<Value = Vec<WorkloadRequest>> {
+    let gap = prop_oneof![2 => Just(0_u64), 2 => 0_u64..4_000_000, 1 => 0_u64..300_000_000];
+    let output = prop_oneof![1 => Just(1_u64), 4 => 2_u64..120];
+    let request = (gap, 0_u64..4, 1_u64..24, 0..BLOCK, output, 0_u8..10);
+    proptest::collection::vec(request, 1..40).prop_map(|rows| {
+        let mut arrival = Nanos::ZERO;
+        let request = |(gap, family, blocks, lacks, output, known)| {
+            arrival += Nanos(gap);
+            let block = |place| {
+                BlockHash(if place < 4 {
+                    place
+                } else {
+                    family << 10 | place
+                })
+            };
+            WorkloadRequest {
+                arrival,
+                input: Tokens(blocks * BLOCK - lacks),
+                output: Tokens(output),
+                blocks: if known == 0 {
+                    Vec::new()
+                } else {
+                    (0..blocks).map(block).collect()
+                },
+            }
+        };
+        rows.into_iter().map(request).collect()
+    })
+}
+
+pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
+    // From links that nobody notices to such that a prompt's KV takes longer than its prefill.
+    let links = prop_oneof![Just(100.0), Just(0.05), Just(0.004)];
+    let profile = (any::<bool>(), links.clone(), links, 1_u32..5)
+        .prop_map(|(table, nic, load, layers)| profile(table, nic, load, layers));
+    (profile, clusters(), policies(), 0_u64..100, workloads()).prop_map(
+        |(profile, cluster, policy, seed, requests)| Scenario {
+            profile,
+            cluster,
+            policy,
+            seed,
+            requests,
+        },
+    )
+}
