@@ -123,6 +123,7 @@ fn decision(c: &mut Criterion) {
                 ticket: ticket(next),
                 input: Tokens(CHAIN as u64 * 512),
                 blocks: (&blocks[..]).into(),
+                answer: None,
             };
             conductor.handle(now, &arrived, &mut actions);
             let placed = matches!(actions.as_slice().last(), Some(Action::Dispatch { .. }));

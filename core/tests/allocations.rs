@@ -146,6 +146,7 @@ impl Cluster {
             ticket: ticket(request),
             input: Tokens(CHAIN as u64 * 512),
             blocks: (&blocks[..]).into(),
+            answer: None,
         });
         for action in self.actions.as_slice() {
             match *action {

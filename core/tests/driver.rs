@@ -3,7 +3,7 @@
 use crate::model::{Expected, Live, Model, Phase};
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::{Conductor, Counters};
-use conductor_core::config::{ClusterConfig, PolicyConfig, PrefillConfig, Role};
+use conductor_core::config::{ClusterConfig, PolicyConfig, PrefillSelect, Role};
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, NodeId, Ticket};
 use conductor_core::journal::{Header, Recorder, encode_end, encode_step};
@@ -178,6 +178,7 @@ impl Driver {
             ticket,
             input,
             blocks,
+            ..
         } = event
         else {
             unreachable!("only arrivals are dispatched")
@@ -206,7 +207,7 @@ impl Driver {
             None => assert_eq!(reuse, local, "it reuses what it has"),
             Some(copy) => self.check_copy(copy, *ticket, prefill, (local, reuse), *input, blocks),
         }
-        if model.policy.prefill == PrefillConfig::LeastLoaded {
+        if model.policy.prefill.select == PrefillSelect::LeastLoaded {
             let least = model
                 .up_with(Role::Prefill)
                 .map(|n| model.assigned(n))
@@ -260,8 +261,8 @@ impl Driver {
             panic!("expected a copy before the dispatch, found {copy:?}")
         };
         let model = &self.model;
-        let policy = model.policy.prefill;
-        assert!(matches!(policy, PrefillConfig::KvcacheCentric { .. }));
+        let threshold = model.policy.prefill.balancing_threshold;
+        assert!(threshold.is_some_and(|ratio| ratio.exceeded_by(reuse, local)));
         assert_eq!((whose, to, first), (ticket, prefill, local));
         assert!(
             count > 0 && first + count == reuse,

@@ -115,6 +115,7 @@ fn another_policy_diverges_where_it_first_decides_otherwise() {
             ticket,
             input: Tokens(8 * 512),
             blocks: blocks.clone().into(),
+            answer: None,
         });
         driver.tell(Event::BlocksStored {
             node: NodeId(request as u16),

@@ -187,11 +187,13 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             ticket: fresh(),
             input: Tokens(blocks * BLOCK - lacks),
             blocks: chain(family, 0, listed).into(),
+            answer: None,
         },
         Op::ArriveWith(input) => Event::Arrived {
             ticket: fresh(),
             input,
             blocks: chain(0, 0, CHAIN_MAX).into(),
+            answer: None,
         },
         Op::ArriveAgain(index, later) => {
             let live = driver.model.live.values().collect::<Vec<_>>();
@@ -203,6 +205,7 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
                 },
                 input: live.input,
                 blocks: live.blocks.clone().into(),
+                answer: None,
             }
         }
         Op::Resubmit(ref index) => {
@@ -221,6 +224,7 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
                 ticket,
                 input: lost.input,
                 blocks: lost.blocks.clone().into(),
+                answer: None,
             }
         }
         Op::GoOn(ref index) => {

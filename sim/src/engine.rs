@@ -1,7 +1,7 @@
 //! The loop: take what is next, let the machines work, tell the Conductor, carry out its orders.
 //!
 //! The Conductor is told every fact in the order of the queue and decides everything; the engine only finds out how
-//! long things take. Facts and orders go through one place ([`Engine::tell`]), which also keeps the journal.
+//! long things take. Facts and orders go through one place (`tell`), which also keeps the journal.
 
 mod decode;
 mod flows;
