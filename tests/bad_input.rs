@@ -144,7 +144,7 @@ fn policies() {
         &["unknown prefill policy \"fifo\"", "kvcache-centric"],
     );
     refused(
-        &["replay", "--policy", "random+early"],
+        &["replay", "--policy", "random+sometimes"],
         path,
         &["unknown admission policy"],
     );

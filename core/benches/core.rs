@@ -101,7 +101,8 @@ fn conductor(nodes: u64) -> (Conductor, u64) {
     (conductor, prompts)
 }
 
-/// A request from its arrival to its end: five events, the first of which is the decision. Eight others a node are in the
+/// A request from its arrival to its end: five events, the first of which is the decision. Eight others a node
+/// are in the
 /// system.
 fn decision(c: &mut Criterion) {
     let mut group = c.benchmark_group("a request's five events, 24 blocks");

@@ -21,7 +21,8 @@ pub enum Event<'a> {
         input: Tokens,
         /// The prompt's blocks, front to back; none if nothing is known of prefixes.
         blocks: Cow<'a, [BlockHash]>,
-        /// The true answer length. A driver tells it to the oracle predictor alone, as a bound; nothing else may read it.
+        /// The true answer length. A driver tells it to the oracle predictor alone, as a bound; nothing else
+        /// may read it.
         answer: Option<Tokens>,
     },
     /// A prefill node has begun to compute a request.

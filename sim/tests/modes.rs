@@ -29,7 +29,8 @@ proptest! {
     }
 }
 
-/// Noise scales a whole run of steps; over a long answer what that rounds must not depend on how many steps are taken at
+/// Noise scales a whole run of steps; over a long answer what that rounds must not depend on how many steps are
+/// taken at
 /// once.
 #[test]
 fn long_noisy_answers_are_equal_too() {

@@ -1,7 +1,8 @@
 //! Who will be decoding when: what the decode load of a later moment is predicted from.
 //!
 //! Each request in the system has a predicted stretch of decoding: from the end of its prefill (or from when it did
-//! begin) for as long as its answer is predicted to take. The load at a time is made of the stretches that hold it: those
+//! begin) for as long as its answer is predicted to take. The load at a time is made of the stretches that hold
+//! it: those
 //! whose prefill is done by then have joined, those that have decoded for longer have left (v3 section 7).
 //!
 //! Columns by slot of the request table; a look at a time reads them all, in order.

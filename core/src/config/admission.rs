@@ -98,7 +98,8 @@ pub struct PredictorText {
 
 /// The paper's threshold is the limit itself (v3 section 7).
 const THRESHOLD: f64 = 1.0;
-/// The paper gives no `t_d`. The mean answer of the conversation trace (343 tokens, FAST'25 Table 2) at the TBT limit of
+/// The paper gives no `t_d`. The mean answer of the conversation trace (343 tokens, FAST'25 Table 2) at the TBT
+/// limit of
 /// 0.1 s: prediction matters where decoding is near its limit. Swept in an experiment.
 const DECODE_S: f64 = 34.3;
 /// The median.

@@ -157,8 +157,10 @@ impl DecodeBatch {
         !self.ready.is_empty()
     }
 
-    /// The local scheduler's own check before it takes a request of `context` tokens: with it, and with `reserve` tokens
-    /// more for every sequence's answer, KV must fit and a step must not take more than `limit`. `steps` are complete of
+    /// The local scheduler's own check before it takes a request of `context` tokens: with it, and with
+    /// `reserve` tokens
+    /// more for every sequence's answer, KV must fit and a step must not take more than `limit`. `steps` are
+    /// complete of
     /// the run that is under way.
     #[must_use]
     pub fn accepts(
@@ -358,7 +360,8 @@ impl DecodeBatch {
         self.composition += 1;
     }
 
-    /// The youngest sequence goes back to DRAM and waits, first in line. The last one is given up if it has the node for
+    /// The youngest sequence goes back to DRAM and waits, first in line. The last one is given up if it has the
+    /// node for
     /// itself; while another is being loaded it waits like any, for it may fit when that one has ended.
     fn put_back_youngest(&mut self, now: Nanos, ended: &mut Vec<Ended>) {
         let slot = self.batch.pop().expect("there is a batch to shrink");

@@ -97,7 +97,8 @@ impl PrefillContext<'_> {
         Nanos((bytes * 1_000_000_000 / u128::from(profile.nic_bytes_per_s)) as u64)
     }
 
-    /// How many blocks a node with `local` own ones reuses: all of the longest match, if it may fetch and its own is too
+    /// How many blocks a node with `local` own ones reuses: all of the longest match, if it may fetch and its
+    /// own is too
     /// much shorter.
     #[must_use]
     pub fn reuse(&self, local: u32) -> u32 {

@@ -81,7 +81,8 @@ impl Engine<'_> {
         self.count_transfer(size);
     }
 
-    /// Begins to stream a request's KV to its decode node, while it is computed in `duration`. Less than a byte a second
+    /// Begins to stream a request's KV to its decode node, while it is computed in `duration`. Less than a byte
+    /// a second
     /// does not flow before the prefill has ended.
     pub(super) fn start_stream(&mut self, request: u64, duration: Nanos) {
         let live = self.live_mut(request);
