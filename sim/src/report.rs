@@ -1,8 +1,10 @@
 //! The report of one run: the JSON of the command line, and the CSV files of `--out`.
 
 mod files;
+mod overload;
 
 pub use files::{write_requests, write_timeline};
+pub use overload::LoadCorrelation;
 
 use crate::engine::{RunConfig, RunResult};
 use crate::record::{Outcome, RequestRecord};
@@ -65,6 +67,12 @@ pub struct RunReport {
     pub prefill_load: Spread,
     /// Load of the decode pool over the samples.
     pub decode_load: Spread,
+    /// How the loads of the two pools go together while requests arrive.
+    pub load_correlation: LoadCorrelation,
+    /// Seconds of prefill for requests that were turned away after it.
+    pub wasted_prefill_s: f64,
+    /// Share of requests that completed, by quartile of prompt length, the shortest quarter first.
+    pub accepted_by_prompt_quartile: [f64; 4],
     /// KV that crossed the network between nodes.
     pub transfer: TransferReport,
     /// Copies of hot blocks.
@@ -189,6 +197,11 @@ impl RunReport {
             prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
             prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load)),
             decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load)),
+            load_correlation: arrivals_between(records)
+                .map(|(from, to)| LoadCorrelation::of(pools, from, to))
+                .unwrap_or_default(),
+            wasted_prefill_s: overload::wasted_prefill_s(records),
+            accepted_by_prompt_quartile: overload::accepted_by_prompt_quartile(records),
             transfer: TransferReport {
                 gb: result.transfers.bytes.0 as f64 / 1e9,
                 mean_s: ratio(
@@ -211,6 +224,15 @@ impl RunReport {
             digest: result.digest.clone(),
         }
     }
+}
+
+/// From a tenth of the way between the first and the last arrival, when the pools have filled, to the last, in seconds.
+fn arrivals_between(records: &[RequestRecord]) -> Option<(f64, f64)> {
+    let (first, last) = (
+        records.first()?.arrival.as_secs_f64(),
+        records.last()?.arrival.as_secs_f64(),
+    );
+    Some((first + (last - first) / 10.0, last))
 }
 
 fn summary(records: &[RequestRecord], value: impl Fn(&RequestRecord) -> Option<Nanos>) -> Summary {
