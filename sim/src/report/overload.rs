@@ -76,7 +76,7 @@ fn correlation(pairs: &[(f64, f64)]) -> f64 {
 /// Share of requests that were completed, by quartile of prompt length: shortest quarter first. Rejecting every long
 /// prompt is no success.
 #[must_use]
-pub fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4] {
+pub(super) fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4] {
     let mut order: Vec<&RequestRecord> = records.iter().collect();
     order.sort_by_key(|record| (record.input, record.id));
     let quarter = |i: usize| {
@@ -96,7 +96,7 @@ pub fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4] {
 
 /// Seconds of prefill for requests that were turned away after it.
 #[must_use]
-pub fn wasted_prefill_s(records: &[RequestRecord]) -> f64 {
+pub(super) fn wasted_prefill_s(records: &[RequestRecord]) -> f64 {
     let wasted = records
         .iter()
         .filter(|record| record.outcome == Outcome::RejectedAfterPrefill);
