@@ -63,8 +63,9 @@ impl BlockIndex {
     /// Notes that `node` holds `blocks`. Returns how many could not be noted because the index is full.
     pub fn store(&mut self, node: NodeId, blocks: &[BlockHash]) -> u64 {
         let mut refused = 0;
+        let mut guess = u32::MAX;
         for &block in blocks {
-            let dense = match self.interned.get(block.0) {
+            let dense = match self.find(block.0, guess) {
                 Some(dense) => dense,
                 None if self.interned.len() < self.blocks_max => self.intern(block),
                 None => {
@@ -74,15 +75,19 @@ impl BlockIndex {
             };
             let residents = &mut self.residents[dense as usize];
             *residents = self.sets.insert(*residents, node);
+            guess = dense.wrapping_add(1);
         }
         refused
     }
 
     /// Notes that `node` no longer holds `blocks`; unknown blocks are passed over.
     pub fn evict(&mut self, node: NodeId, blocks: &[BlockHash]) {
+        // A cache gives up chains from their ends.
+        let mut guess = u32::MAX;
         for &block in blocks {
-            if let Some(dense) = self.interned.get(block.0) {
+            if let Some(dense) = self.find(block.0, guess) {
                 self.evict_dense(node, dense);
+                guess = dense.wrapping_sub(1);
             }
         }
     }
@@ -101,9 +106,9 @@ impl BlockIndex {
         matches.clear();
         let mut alive = Alive::All;
         let mut depth = 0;
-        let mut previous = u32::MAX;
+        let mut guess = u32::MAX;
         for block in chain {
-            let Some(dense) = self.find(block.0, previous) else {
+            let Some(dense) = self.find(block.0, guess) else {
                 break;
             };
             alive = matches.intersect(&self.sets, alive, self.residents[dense as usize], depth);
@@ -111,14 +116,13 @@ impl BlockIndex {
                 return;
             }
             depth += 1;
-            previous = dense;
+            guess = dense.wrapping_add(1);
         }
         matches.finish(alive, depth);
     }
 
-    /// The dense number of `hash`, guessed to follow `previous`.
-    fn find(&self, hash: u64, previous: u32) -> Option<u32> {
-        let guess = previous.wrapping_add(1);
+    /// The dense number of `hash`, which is likely to be `guess`.
+    fn find(&self, hash: u64, guess: u32) -> Option<u32> {
         // A freed slot keeps its old hash, but has no residents.
         match self.hashes.get(guess as usize) {
             Some(&found) if found == hash && !self.residents[guess as usize].is_empty() => {
