@@ -222,7 +222,7 @@ impl Conductor {
                     self.index.evict(*node, blocks);
                 }
             }
-            Event::NodeUp { node } => self.node_up(*node),
+            Event::NodeUp { node } => self.node_up(*node, actions),
             Event::NodeDown { node } => self.node_down(*node, actions),
         }
     }

@@ -38,7 +38,7 @@ impl NodeOrder {
     /// True if the node is in the set.
     #[must_use]
     pub fn contains(&self, node: NodeId) -> bool {
-        self.present[node.index()]
+        self.present.get(node.index()).copied().unwrap_or(false)
     }
 
     /// The key of a node that is in the set.

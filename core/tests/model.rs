@@ -143,7 +143,15 @@ impl Model {
             }
             Event::NodeUp { node } => match self.role(*node) {
                 Some(_) => {
+                    // A node that comes up again has lost what it had.
+                    let again = self.up.contains(node);
+                    let lost = if again {
+                        self.node_down(*node)
+                    } else {
+                        Expected::Nothing
+                    };
                     self.up.insert(*node);
+                    return lost;
                 }
                 None => self.counters.stale += 1,
             },

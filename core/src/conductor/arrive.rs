@@ -36,7 +36,7 @@ impl Conductor {
         if ticket.attempt == 0 {
             self.counters.arrived += 1;
         }
-        match self.place(arrival.input, arrival.blocks) {
+        match self.place(&arrival) {
             Ok(placed) => self.dispatch(&arrival, &placed, actions),
             Err(reason) => {
                 self.counters.rejected += 1;
@@ -52,7 +52,8 @@ impl Conductor {
     }
 
     /// Algorithm 1 as a whole: prefill node, decode node, admission.
-    fn place(&mut self, input: Tokens, blocks: &[BlockHash]) -> Result<Placed, RejectReason> {
+    fn place(&mut self, arrival: &Arrival<'_>) -> Result<Placed, RejectReason> {
+        let (input, blocks) = (arrival.input, arrival.blocks);
         if input.is_zero() || input > PROMPT_MAX {
             return Err(RejectReason::PromptTooLong);
         }
@@ -85,16 +86,19 @@ impl Conductor {
             .place(&self.decode_books, tokens)
             .ok_or(RejectReason::PromptTooLong)?;
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
-        self.admission_policy.admit(&AdmissionContext {
-            now: self.now,
-            ttft,
-            decode,
-            tokens,
-            slo: self.policy.slo,
-            books: &self.decode_books,
-            forecast: &self.forecast,
-            costs: &self.costs,
-        })?;
+        // Who comes again was admitted already, and lost its node.
+        if arrival.ticket.attempt == 0 {
+            self.admission_policy.admit(&AdmissionContext {
+                now: self.now,
+                ttft,
+                decode,
+                tokens,
+                slo: self.policy.slo,
+                books: &self.decode_books,
+                forecast: &self.forecast,
+                costs: &self.costs,
+            })?;
+        }
         Ok(Placed {
             prefill,
             decode,

@@ -48,13 +48,16 @@ impl Conductor {
             return;
         };
         let slo = self.policy.slo;
+        let live = self.live[slot].expect("the slot is in use: it was found by its request");
+        if matches!(live.phase, Phase::Queued | Phase::Prefilling) {
+            // The end is known before the first token is: it came no later than now.
+            self.ttft[slot] = self.now - live.arrived;
+        }
         if self.ttft[slot] <= slo.ttft && tbt.is_none_or(|tbt| tbt <= slo.tbt) {
             self.counters.within_slo += 1;
         }
         self.counters.finished += 1;
-        if let Some(live) = &self.live[slot] {
-            self.predictor.learn(live.input, output);
-        }
+        self.predictor.learn(live.input, output);
         self.end(slot);
     }
 
@@ -76,7 +79,11 @@ impl Conductor {
         }
     }
 
-    pub(super) fn node_up(&mut self, node: NodeId) {
+    /// A node that comes up is empty. If it was taken to be up, it has restarted unseen: what it had is lost.
+    pub(super) fn node_up(&mut self, node: NodeId, actions: &mut Actions) {
+        if self.prefill_books.is_up(node) || self.decode_books.is_up(node) {
+            self.node_down(node, actions);
+        }
         match self.cluster.nodes.get(node.index()).map(|spec| spec.role) {
             Some(Role::Prefill) => self.prefill_books.node_up(node, self.now),
             Some(Role::Decode) => self.decode_books.node_up(node, &self.costs),
