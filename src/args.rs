@@ -67,10 +67,10 @@ pub(crate) struct WorldArgs {
     )]
     pub(crate) speed: f64,
     /// Replay at most this many requests.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Generate this many requests.
-    #[arg(long, value_name = "N", conflicts_with = "trace")]
+    #[arg(long, value_name = "N", conflicts_with = "trace", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: Option<u64>,
     /// Generate this many requests a second.
     #[arg(
@@ -203,7 +203,7 @@ pub(crate) struct TraceGenerateArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = "kimi-conversation")]
     pub(crate) workload: String,
     /// How many requests [default: the workload's].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: Option<u64>,
     /// Requests a second [default: the workload's].
     #[arg(long, value_name = "R", allow_negative_numbers = true)]

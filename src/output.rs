@@ -16,6 +16,17 @@ pub(crate) fn json(report: &RunReport) -> serde_json::Value {
     serde_json::to_value(report).expect("a report is numbers and strings")
 }
 
+/// Makes an output folder before anything is run for it.
+pub(crate) fn prepare(folder: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|error| {
+        Failure::Input(format!(
+            "{}: expected a folder to write into: {error}",
+            folder.display()
+        ))
+    })
+}
+
 /// Writes the files of one run.
 pub(crate) fn write_replay(folder: &Path, done: &Done) -> Result<(), Failure> {
     write_run(folder, done)?;

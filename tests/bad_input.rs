@@ -243,6 +243,36 @@ fn clusters_workloads_and_numbers() {
 }
 
 #[test]
+fn what_does_not_go_together() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    let small = ["replay", "--block-tokens", "256", "--requests", "10"];
+    refused(
+        &small,
+        path,
+        &["kimi-conversation", "blocks of 512 tokens", "256"],
+    );
+    file(path, "file", "");
+    refused(
+        &["replay", "--requests", "10", "--out", "file"],
+        path,
+        &["file", "expected a folder"],
+    );
+    refused(
+        &["replay", "--requests", "10", "--journal", "no/run.jsonl"],
+        path,
+        &["no/run.jsonl"],
+    );
+    for args in [
+        ["replay", "--limit", "0"],
+        ["replay", "--requests", "0"],
+        ["compare", "--jobs", "0"],
+    ] {
+        assert_eq!(conductor(&args, path).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
 fn usage() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for args in [

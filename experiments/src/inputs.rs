@@ -73,6 +73,18 @@ pub enum InputError {
         /// As given.
         name: String,
     },
+    /// A generator's blocks are not the cluster's.
+    #[error(
+        "workload \"{workload}\" is made of blocks of {found} tokens, expected the cluster's {expected}"
+    )]
+    BlockTokens {
+        /// Which workload.
+        workload: String,
+        /// The cluster's.
+        expected: u64,
+        /// The workload's.
+        found: u64,
+    },
     /// A number is out of its range.
     #[error("{what}: expected {expected}, found {found}")]
     Range {
@@ -195,6 +207,15 @@ impl WorkloadInput {
                 found: value.to_string(),
             })
         };
+        if let Source::Generated(workload) = &self.source
+            && workload.block_tokens != self.block.0
+        {
+            return Err(InputError::BlockTokens {
+                workload: self.name.clone(),
+                expected: self.block.0,
+                found: workload.block_tokens,
+            });
+        }
         positive("speed", self.speed)?;
         positive("rate", self.rate.unwrap_or(1.0))
     }

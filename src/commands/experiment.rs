@@ -3,7 +3,7 @@
 use crate::args::{ExperimentCommand, ExperimentRunArgs};
 use crate::commands::replay::processors;
 use crate::failure::Failure;
-use crate::{progress, render};
+use crate::{output, progress, render};
 use conductor_experiments::{
     ExperimentError, ExperimentReport, Progress, RunOptions, Spec, Stage, list, run as run_spec,
     write_results,
@@ -37,6 +37,7 @@ fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
         .map(|name| Spec::load(name))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
+    output::prepare(args.out.as_deref())?;
     let mut reports = Vec::new();
     for (name, spec) in names.iter().zip(&specs) {
         let report = run_one(name, spec, args.jobs.map_or_else(processors, usize::from))?;

@@ -11,7 +11,7 @@ use conductor_experiments::inputs::{
 use conductor_sim::{Observer, Progress};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Replays with one policy.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let job = job(&args.world, &args.policy)?;
+    output::prepare(args.world.out.as_deref())?;
     let done = run(&job, args.journal.as_deref())?;
     if let Some(folder) = &args.world.out {
         output::write_replay(folder, &done)?;
@@ -49,9 +50,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
             pair[0]
         )));
     }
-    if let Some(folder) = &args.journal {
-        fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
-    }
+    output::prepare(args.world.out.as_deref())?;
+    output::prepare(args.journal.as_deref())?;
     let journal = |job: &Job| {
         args.journal
             .as_ref()
