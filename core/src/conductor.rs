@@ -151,6 +151,8 @@ impl Conductor {
         });
         let fetch = match policy.replication {
             ReplicationConfig::LeaveCopy => policy.prefill.balancing_threshold,
+            // Any match that is longer at all.
+            ReplicationConfig::OnePool => policy.prefill.balancing_threshold.or(Some(Ratio(1000))),
             ReplicationConfig::Off => None,
         };
         Self {

@@ -11,7 +11,7 @@ use crate::error::SimError;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
-use crate::timeline::{NodeSample, PoolSample, SAMPLE_PERIOD, Timeline};
+use crate::timeline::{NodeSample, PoolSample, Timeline};
 use crate::truth::Truth;
 use crate::world::{self, Node};
 use conductor_core::action::{Action, Actions};
@@ -270,7 +270,7 @@ impl<'a> Engine<'a> {
                     self.arrive(request)?;
                     next = self.next_arrival(requests, previous)?;
                 }
-                Source::Sample => self.sample(),
+                Source::Sample => self.sample(next.as_ref().map(|request| request.arrival)),
             }
             self.queue
                 .set(Source::Network, self.network.next_end().map(|(at, _)| at));
@@ -471,9 +471,19 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn sample(&mut self) {
+    /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival.
+    fn sample(&mut self, arrival: Option<Nanos>) {
+        self.result.timeline.thin();
+        let period = self.result.timeline.period;
+        let mut periods = 1;
+        if self.unfinished == 0
+            && let Some(arrival) = arrival
+        {
+            periods = (arrival.saturating_sub(self.now).0 / period.0).max(1);
+            self.result.timeline.idle += periods - 1;
+        }
         self.queue
-            .set(Source::Sample, Some(self.now + SAMPLE_PERIOD));
+            .set(Source::Sample, Some(self.now + period * periods));
         self.conductor.loads(&mut self.loads);
         self.result.timeline.pools.push(PoolSample {
             at: self.now,

@@ -195,8 +195,14 @@ impl RunReport {
                 started().map(|record| f64::from(record.blocks)).sum(),
             ),
             prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
-            prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load)),
-            decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load)),
+            prefill_load: Spread::of(
+                pools.iter().map(|sample| sample.prefill_load),
+                result.timeline.idle,
+            ),
+            decode_load: Spread::of(
+                pools.iter().map(|sample| sample.decode_load),
+                result.timeline.idle,
+            ),
             load_correlation: arrivals_between(records)
                 .map(|(from, to)| LoadCorrelation::of(pools, from, to))
                 .unwrap_or_default(),

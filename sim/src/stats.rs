@@ -55,16 +55,16 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of samples; all zero if there is none.
+    /// Of samples and `zeros` more that are 0; all zero if there is none.
     #[must_use]
-    pub fn of(samples: impl Iterator<Item = f64> + Clone) -> Self {
-        let count = samples.clone().count().max(1) as f64;
-        let mean = samples.clone().sum::<f64>() / count;
-        let variance = samples
+    pub fn of(samples: impl Iterator<Item = f64> + Clone, zeros: u64) -> Self {
+        let count = (samples.clone().count() as f64 + zeros as f64).max(1.0);
+        // Sums start from +0: an empty sum of floats is -0 otherwise.
+        let mean = samples.clone().fold(0.0, |sum, sample| sum + sample) / count;
+        let squares = samples
             .clone()
-            .map(|sample| (sample - mean) * (sample - mean))
-            .sum::<f64>()
-            / count;
+            .fold(0.0, |sum, sample| sum + (sample - mean) * (sample - mean));
+        let variance = (squares + zeros as f64 * mean * mean) / count;
         Self {
             mean,
             sd: libm::sqrt(variance),
@@ -97,7 +97,12 @@ mod tests {
 
     #[test]
     fn spread_is_of_the_whole_population() {
-        let spread = Spread::of([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter());
+        let spread = Spread::of([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter(), 0);
+        let with_zeros = Spread::of([4.0, 4.0].into_iter(), 2);
+        assert_eq!(
+            [with_zeros.mean, with_zeros.sd, with_zeros.max].map(|x| x as u32),
+            [2, 2, 4]
+        );
         assert_eq!(
             [spread.mean, spread.sd, spread.max].map(|x| x as u32),
             [5, 2, 9]

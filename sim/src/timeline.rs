@@ -2,8 +2,12 @@
 
 use conductor_core::units::Nanos;
 
-/// Time between samples.
+/// Time between samples, at first.
 pub const SAMPLE_PERIOD: Nanos = Nanos::SECOND;
+
+/// With this many samples (twelve days of them) every second one is dropped and the time between samples doubles, so
+/// that memory does not grow with simulated time.
+pub const SAMPLES_MAX: usize = 1 << 20;
 
 /// The pools at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,11 +39,78 @@ pub struct NodeSample {
     pub used: f64,
 }
 
-/// All samples of a run.
-#[derive(Clone, Debug, Default)]
+/// All samples of a run. While nothing is in the system there are none: all loads are 0 then.
+#[derive(Clone, Debug)]
 pub struct Timeline {
+    /// Time between samples.
+    pub period: Nanos,
+    /// How many samples were left out because nothing was in the system.
+    pub idle: u64,
     /// The pools.
     pub pools: Vec<PoolSample>,
     /// All nodes by number, one stretch a sample; empty unless asked for.
     pub nodes: Vec<NodeSample>,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self {
+            period: SAMPLE_PERIOD,
+            idle: 0,
+            pools: Vec::new(),
+            nodes: Vec::new(),
+        }
+    }
+}
+
+impl Timeline {
+    /// Makes room once there are [`SAMPLES_MAX`]: every second sample goes, and the time between them doubles.
+    pub(crate) fn thin(&mut self) {
+        if self.pools.len() < SAMPLES_MAX {
+            return;
+        }
+        let nodes = self.nodes.len() / self.pools.len();
+        let mut kept = 0..;
+        self.pools
+            .retain(|_| kept.next().is_some_and(|i| i % 2 == 0));
+        let mut kept = 0..;
+        self.nodes
+            .retain(|_| kept.next().is_some_and(|i| i / nodes % 2 == 0));
+        self.idle /= 2;
+        self.period = self.period * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_timeline_keeps_every_second_sample_of_pools_and_nodes() {
+        let mut timeline = Timeline::default();
+        for i in 0..SAMPLES_MAX as u64 {
+            timeline.pools.push(PoolSample {
+                at: Nanos::from_secs(i),
+                ..PoolSample::default()
+            });
+            for node in 0..3 {
+                timeline.nodes.push(NodeSample {
+                    load: i as f64,
+                    queued: node,
+                    batch: 0,
+                    used: 0.0,
+                });
+            }
+        }
+        timeline.thin();
+        assert_eq!(
+            (timeline.pools.len(), timeline.period),
+            (SAMPLES_MAX / 2, Nanos::from_secs(2))
+        );
+        assert_eq!(timeline.pools[5].at, Nanos::from_secs(10));
+        assert_eq!(
+            (timeline.nodes[16].load as u64, timeline.nodes[16].queued),
+            (10, 1)
+        );
+    }
 }

@@ -3,7 +3,7 @@
 //! Built-in names are `<P>p<D>d`, with or without `a800-` before: `8p8d`, `a800-10p1d`. A plain count of nodes means
 //! coupled nodes, which do not exist yet.
 
-use super::profile::within;
+use super::profile::{checked_name, within};
 use super::{ConfigError, Profile, ProfileText};
 use crate::cost::{CostModel, Costs, Factor, Scaled};
 use crate::units::Tokens;
@@ -242,6 +242,7 @@ impl ClusterConfig {
     /// # Errors
     /// Names the key.
     pub fn from_text(text: ClusterText, profiles: &[Profile]) -> Result<Self, ConfigError> {
+        checked_name("name", &text.name)?;
         let block = Tokens(within("block_tokens", text.block_tokens, 16, 4096)?);
         let mut used: Vec<Profile> = Vec::new();
         let mut nodes = Vec::new();

@@ -5,7 +5,9 @@
 
 use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
+use super::profile::checked_name;
 use crate::units::{Nanos, Tokens};
+use alloc::format;
 use alloc::string::{String, ToString};
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +35,7 @@ pub struct PolicyConfig {
 pub struct PrefillConfig {
     /// By what.
     pub select: PrefillSelect,
-    /// A node fetches the best prefix if it is more than this many times longer than its own; `None`: never.
+    /// Of Algorithm 1: a node fetches the best prefix if it is more than this many times longer than its own.
     pub balancing_threshold: Option<Ratio>,
 }
 
@@ -79,6 +81,9 @@ pub enum DecodeSelect {
 pub enum ReplicationConfig {
     /// The copy stays in the node's cache (Algorithm 1, last step): hot blocks multiply.
     LeaveCopy,
+    /// All caches are one pool: whatever node was chosen, by whatever policy, it fetches the longest match that any node
+    /// has, and the copy stays. Policies then differ in the choice alone.
+    OnePool,
     /// Nothing is fetched: each node has only what it computed.
     Off,
 }
@@ -143,8 +148,7 @@ pub struct PolicyText {
 pub struct PrefillText {
     /// Name of the prefill policy.
     pub select: String,
-    /// At least 1. `kvcache-centric` has it always. With it the other policies let the node that they chose fetch too:
-    /// all caches are then one pool, and policies differ in the choice alone.
+    /// Of `kvcache-centric` alone, at least 1.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub balancing_threshold: Option<f64>,
 }
@@ -165,7 +169,7 @@ pub struct DecodeText {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicationText {
-    /// `leave-copy` or `off`.
+    /// `leave-copy`, `one-pool` or `off`.
     pub select: ReplicationConfig,
 }
 
@@ -297,7 +301,9 @@ impl PolicyConfig {
     /// # Errors
     /// Names the key.
     pub fn from_text(text: &PolicyText) -> Result<Self, ConfigError> {
+        let name = text.name.as_deref().unwrap_or(&text.prefill.select);
         let prefill = prefill(&text.prefill)?;
+        checked_name("name", name)?;
         let admission = AdmissionConfig::from_text(&text.admission)?;
         let reserve = text.decode.output_reserve_tokens;
         if reserve > crate::cost::PROMPT_MAX.0 {
@@ -307,10 +313,7 @@ impl PolicyConfig {
             ));
         }
         Ok(Self {
-            name: text
-                .name
-                .clone()
-                .unwrap_or_else(|| text.prefill.select.clone()),
+            name: name.to_string(),
             prefill,
             decode: DecodeConfig {
                 select: text.decode.select,
@@ -405,8 +408,12 @@ fn prefill(text: &PrefillText) -> Result<PrefillConfig, ConfigError> {
     };
     let key = "prefill.balancing_threshold";
     let threshold = match (select, text.balancing_threshold) {
-        (PrefillSelect::KvcacheCentric, None) => Some(BALANCING_THRESHOLD),
-        (_, given) => given,
+        (PrefillSelect::KvcacheCentric, given) => Some(given.unwrap_or(BALANCING_THRESHOLD)),
+        (_, None) => None,
+        (_, Some(_)) => {
+            let message = format!("has no meaning for prefill policy \"{}\"", text.select);
+            return Err(ConfigError::new(key, message));
+        }
     };
     if let Some(ratio) = threshold
         && !(1.0..=1000.0).contains(&ratio)
@@ -473,6 +480,14 @@ mod tests {
             (
                 "name = 3\n",
                 "line 1: invalid type: integer `3`, expected a string",
+            ),
+            (
+                "[prefill]\nselect = \"random\"\nbalancing_threshold = 2.0\n",
+                "line 3: `prefill.balancing_threshold`: has no meaning",
+            ),
+            (
+                "name = \"../x\"\n",
+                "line 1: `name`: expected 1 to 64 letters",
             ),
             (
                 "[slo]\nttft_s = -1\n",

@@ -175,6 +175,7 @@ impl Profile {
     /// # Errors
     /// Names the key.
     pub fn from_text(text: ProfileText) -> Result<Self, ConfigError> {
+        checked_name("name", &text.name)?;
         let schedule = Nanos::from_secs_f64(text.schedule_s).filter(|_| text.schedule_s <= 3600.0);
         let profile = Self {
             kv_bytes_per_token: Bytes(within(
@@ -395,6 +396,17 @@ fn bandwidth(key: &str, gbytes: f64) -> Result<u64, ConfigError> {
         return Err(ConfigError::new(key, message));
     }
     Ok((gbytes * 1e9 + 0.5) as u64)
+}
+
+/// A name that is safe in file names, tables and terminals.
+pub(super) fn checked_name(key: &str, name: &str) -> Result<(), ConfigError> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_+.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(safe) && !name.starts_with('.') {
+        return Ok(());
+    }
+    let expected =
+        "expected 1 to 64 letters, digits, \"-\", \"_\", \"+\" or \".\", not beginning with \".\"";
+    Err(ConfigError::new(key, format!("{expected}, found {name:?}")))
 }
 
 /// A whole number within bounds.

@@ -100,7 +100,7 @@ pub(super) fn wasted_prefill_s(records: &[RequestRecord]) -> f64 {
     let wasted = records
         .iter()
         .filter(|record| record.outcome == Outcome::RejectedAfterPrefill);
-    wasted.map(|record| record.prefill.as_secs_f64()).sum()
+    wasted.fold(0.0, |sum, record| sum + record.prefill.as_secs_f64())
 }
 
 #[cfg(test)]
