@@ -229,7 +229,7 @@ pub(crate) struct TraceFitArgs {
 pub(crate) struct TraceConvertArgs {
     #[command(flatten)]
     pub(crate) trace: TraceFileArgs,
-    /// File to write: Mooncake JSONL; compressed if it ends in .gz or .zst.
+    /// File to write: Mooncake JSONL, or Azure CSV if it ends in .csv; compressed with .gz or .zst behind that.
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
 }

@@ -52,7 +52,7 @@ impl fmt::Display for Failure {
             Self::Invariant(message) => {
                 write!(
                     f,
-                    "{message}\nthis is a bug; run again with --journal FILE and report it"
+                    "{message} (a bug of ours: please report it, with the journal of --journal FILE)"
                 )
             }
             Self::Closed => f.write_str("the output was closed"),

@@ -52,13 +52,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Experiment(command) => commands::experiment::run(&command),
         Command::Audit(args) => commands::audit::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Args::command(),
-                "conductor",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            // Into memory first: writing to a pipe that was closed would panic inside.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "conductor", &mut script);
+            Ok(render::print(String::from_utf8_lossy(&script).trim_end())?)
         }
     }
 }

@@ -27,6 +27,17 @@ pub(crate) fn prepare(folder: Option<&Path>) -> Result<(), Failure> {
     })
 }
 
+/// Refuses to write onto what is read.
+pub(crate) fn not_the_same(input: &Path, output: &Path) -> Result<(), Failure> {
+    match (fs::canonicalize(input), fs::canonicalize(output)) {
+        (Ok(a), Ok(b)) if a == b => Err(Failure::Input(format!(
+            "{}: expected an output that is not the input",
+            output.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Writes the files of one run.
 pub(crate) fn write_replay(folder: &Path, done: &Done) -> Result<(), Failure> {
     write_run(folder, done)?;

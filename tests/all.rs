@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod common;
 mod golden;
+mod limits;
 mod paper;
 mod readme;
 mod tidy;

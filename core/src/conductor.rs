@@ -49,7 +49,7 @@ use crate::units::{Nanos, Tokens};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// When the Conductor wants to be woken, and why.
+/// When the Conductor wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     /// When.

@@ -1,4 +1,4 @@
-//! Policies: each decision is a small trait of one method, chosen and parameterised by the policy file.
+//! Policies: each decision is a small trait, chosen and parameterised by the policy file.
 //!
 //! A policy sees the books, the matches and the estimates through a context and returns a choice; it changes nothing
 //! itself, except its own state (a turn, a count of draws). Ties are decided by rule, and the rule stands at each

@@ -129,10 +129,8 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     workload.limit = args.limit;
     workload.requests = args.requests;
     workload.rate = args.rate;
-    workload.block = Tokens(args.block_tokens.unwrap_or(512));
     workload.sort = args.sort;
     workload.seed = args.seed;
-    workload.check()?;
     Ok(workload)
 }
 
@@ -140,6 +138,7 @@ fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
     let cluster = inputs::cluster(&args.cluster, args.block_tokens.map(Tokens))?;
     let mut workload = workload(args)?;
     workload.block = cluster.block;
+    workload.check()?;
     Ok(Job {
         workload,
         cluster,
@@ -164,6 +163,9 @@ fn expected(workload: &WorkloadInput) -> Option<u64> {
 fn run(job: &Job, journal: Option<&Path>) -> Result<Done, Failure> {
     let bar = progress::requests(expected(&job.workload), &job.policy.name);
     let mut report = |progress: Progress| bar.set_position(progress.arrived);
+    if let (Some(journal), Source::Trace(trace)) = (journal, &job.workload.source) {
+        output::not_the_same(trace, journal)?;
+    }
     let mut writer = journal.map(journal_writer).transpose()?;
     let observer = Observer {
         journal: writer
@@ -173,11 +175,23 @@ fn run(job: &Job, journal: Option<&Path>) -> Result<Done, Failure> {
     };
     let done = execute(job, observer);
     bar.finish_and_clear();
-    Ok(done?)
+    done.map_err(|error| match (Failure::from(error), journal) {
+        // A bug: say where its journal is.
+        (Failure::Invariant(message), Some(path)) => {
+            Failure::Invariant(format!("{message}; the journal is {}", path.display()))
+        }
+        (failure, _) => failure,
+    })
 }
 
 /// Creates a journal, compressed if its name ends in .gz.
 fn journal_writer(path: &Path) -> Result<Box<dyn Write>, Failure> {
+    let name = path.to_string_lossy();
+    if !name.ends_with(".jsonl") && !name.ends_with(".jsonl.gz") {
+        return Err(Failure::Input(format!(
+            "--journal {name}: expected a name that ends in .jsonl or .jsonl.gz"
+        )));
+    }
     let file = File::create(path)
         .map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
     let file = BufWriter::new(file);
@@ -187,18 +201,7 @@ fn journal_writer(path: &Path) -> Result<Box<dyn Write>, Failure> {
     Ok(Box::new(file))
 }
 
-/// The folder of one run among several.
+/// The folder of one run among several: a policy's name is safe in paths.
 pub(crate) fn run_folder(folder: &Path, policy: &str) -> PathBuf {
-    // A policy's name is a person's text: keep what is safe in a file name.
-    let safe: String = policy
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "-_+.".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    folder.join(safe)
+    folder.join(policy)
 }

@@ -5,7 +5,7 @@ use crate::args::{
     TraceStatsArgs, UnitArg,
 };
 use crate::failure::Failure;
-use crate::{progress, render};
+use crate::{output, progress, render};
 use conductor_core::units::Tokens;
 use conductor_core::workload::WorkloadRequest;
 use conductor_experiments::inputs::{Source, WorkloadInput};
@@ -183,6 +183,14 @@ fn generate(args: &TraceGenerateArgs) -> Result<(), Failure> {
 }
 
 fn convert(args: &TraceConvertArgs) -> Result<(), Failure> {
+    if let Source::Trace(path) = &input(&args.trace)?.source {
+        output::not_the_same(path, &args.output)?;
+    }
+    if args.output.to_string_lossy().contains(".csv") {
+        eprintln!(
+            "conductor: warning: Azure CSV has no place for hash_ids: what prompts share is lost"
+        );
+    }
     write(
         &input(&args.trace)?,
         None,
@@ -226,8 +234,12 @@ fn fit(args: &TraceFitArgs) -> Result<(), Failure> {
     );
     let workload = generate::fit(&name, rows(&args.trace)?, Tokens(args.trace.block_tokens))
         .map_err(Failure::input)?;
-    std::fs::write(&args.output, workload.to_toml())
-        .map_err(|error| Failure::file(&args.output, error))?;
+    std::fs::write(&args.output, workload.to_toml()).map_err(|error| {
+        Failure::Input(format!(
+            "{}: cannot be written: {error}",
+            args.output.display()
+        ))
+    })?;
     Ok(render::print(format_args!(
         "{} describes {}",
         args.output.display(),
