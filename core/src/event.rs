@@ -1,7 +1,8 @@
 //! Events: facts that a driver tells the Conductor, in the past tense.
 //!
 //! What is not here matters: no event carries a request's true answer length before its end, so no decision can
-//! use it. The one exception is asked for by name: the oracle predictor, a bound that no policy reaches. Block lists are borrowed, or owned when an event comes from a journal.
+//! use it. The one exception is asked for by name: the oracle predictor, a bound that no policy reaches. Block
+//! lists are borrowed, or owned when an event comes from a journal.
 
 use crate::digest::Digest;
 use crate::ids::{BlockHash, NodeId, RequestId, Ticket};

@@ -75,7 +75,7 @@ impl Timeline {
             .retain(|_| kept.next().is_some_and(|i| i % 2 == 0));
         let mut kept = 0..;
         self.nodes
-            .retain(|_| kept.next().is_some_and(|i| i / nodes % 2 == 0));
+            .retain(|_| kept.next().is_some_and(|i| (i / nodes).is_multiple_of(2)));
         self.idle /= 2;
         self.period = self.period * 2;
     }

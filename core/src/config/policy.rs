@@ -81,7 +81,8 @@ pub enum DecodeSelect {
 pub enum ReplicationConfig {
     /// The copy stays in the node's cache (Algorithm 1, last step): hot blocks multiply.
     LeaveCopy,
-    /// All caches are one pool: whatever node was chosen, by whatever policy, it fetches the longest match that any node
+    /// All caches are one pool: whatever node was chosen, by whatever policy, it fetches the longest match that
+    /// any node
     /// has, and the copy stays. Policies then differ in the choice alone.
     OnePool,
     /// Nothing is fetched: each node has only what it computed.

@@ -4,7 +4,8 @@ use crate::record::{Outcome, RequestRecord};
 use crate::timeline::PoolSample;
 use serde::Serialize;
 
-/// Correlation of the pools' loads, sampled every 15 s while requests arrive, as in v3 Fig 9: prefill load at a time with
+/// Correlation of the pools' loads, sampled every 15 s while requests arrive, as in v3 Fig 9: prefill load at a
+/// time with
 /// decode load so much later (earlier where the name says minus). 0 where a load does not vary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct LoadCorrelation {
