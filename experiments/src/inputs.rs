@@ -109,6 +109,8 @@ pub struct WorkloadInput {
     pub requests: Option<u64>,
     /// Requests a second of a generator, if not its own default.
     pub rate: Option<f64>,
+    /// How long a generator makes requests, if not until there are as many as it shall make.
+    pub duration: Option<Nanos>,
     /// Answers of this length in place of the trace's.
     pub output: Option<Tokens>,
     /// Tokens in a block.
@@ -172,6 +174,7 @@ impl WorkloadInput {
             limit: None,
             requests: None,
             rate: None,
+            duration: None,
             output: None,
             block: Tokens(512),
             sort: false,
@@ -216,8 +219,8 @@ impl WorkloadInput {
             Source::Generated(workload) => {
                 let options = GenerateOptions {
                     requests: self.requests,
+                    duration: self.duration,
                     rate: self.rate,
-                    ..Default::default()
                 };
                 Box::new(workload.generate(self.seed, &options).map(Ok))
             }
