@@ -67,6 +67,10 @@ pub struct RunReport {
     pub prefill_load: Spread,
     /// Load of the decode pool over the samples.
     pub decode_load: Spread,
+    /// Load of the prefill pool while requests arrive, without the time in which the pools fill and empty.
+    pub steady_prefill_load: Spread,
+    /// The same of the decode pool.
+    pub steady_decode_load: Spread,
     /// How the loads of the two pools go together while requests arrive.
     pub load_correlation: LoadCorrelation,
     /// Seconds of prefill for requests that were turned away after it.
@@ -159,6 +163,11 @@ impl RunReport {
                 .filter(|record| record.outcome == Outcome::Completed)
         };
         let pools = &result.timeline.pools;
+        let (from, to) = arrivals_between(records).unwrap_or_default();
+        let steady = || {
+            let within = move |at: Nanos| (from..=to).contains(&at.as_secs_f64());
+            pools.iter().filter(move |sample| within(sample.at))
+        };
         Self {
             schema: SCHEMA,
             trace: labels.trace,
@@ -197,6 +206,8 @@ impl RunReport {
             prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
             prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load)),
             decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load)),
+            steady_prefill_load: Spread::of(steady().map(|sample| sample.prefill_load)),
+            steady_decode_load: Spread::of(steady().map(|sample| sample.decode_load)),
             load_correlation: arrivals_between(records)
                 .map(|(from, to)| LoadCorrelation::of(pools, from, to))
                 .unwrap_or_default(),
