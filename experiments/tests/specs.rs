@@ -248,7 +248,7 @@ fn repeated_runs_have_rules_of_their_own() {
         ),
         (
             seeded("3").replace("kind = \"ratio\"", "kind = \"difference\""),
-            "needs it",
+            "has no meaning for a check of kind",
         ),
     ] {
         let error = Spec::parse(&text).expect_err("wrong");
