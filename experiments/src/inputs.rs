@@ -121,6 +121,8 @@ pub struct WorkloadInput {
     pub requests: Option<u64>,
     /// Requests a second of a generator, if not its own default.
     pub rate: Option<f64>,
+    /// How long a generator makes requests, if not until there are as many as it shall make.
+    pub duration: Option<Nanos>,
     /// Answers of this length in place of the trace's.
     pub output: Option<Tokens>,
     /// Tokens in a block.
@@ -184,6 +186,7 @@ impl WorkloadInput {
             limit: None,
             requests: None,
             rate: None,
+            duration: None,
             output: None,
             block: Tokens(512),
             sort: false,
@@ -237,8 +240,8 @@ impl WorkloadInput {
             Source::Generated(workload) => {
                 let options = GenerateOptions {
                     requests: self.requests,
+                    duration: self.duration,
                     rate: self.rate,
-                    ..Default::default()
                 };
                 Box::new(workload.generate(self.seed, &options).map(Ok))
             }

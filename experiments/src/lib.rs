@@ -16,6 +16,7 @@ pub mod report;
 pub mod results;
 pub mod runner;
 pub mod spec;
+pub mod statistics;
 
 pub use error::ExperimentError;
 pub use report::ExperimentReport;

@@ -1,4 +1,5 @@
-//! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`.
+//! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`, and by index into its lists:
+//! `accepted_by_prompt_quartile.3`.
 
 use conductor_core::conductor::Counters;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
@@ -62,6 +63,11 @@ fn collect(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) {
                     format!("{path}.{name}")
                 };
                 collect(&path, value, numbers);
+            }
+        }
+        Value::Array(values) => {
+            for (i, value) in values.iter().enumerate() {
+                collect(&format!("{path}.{i}"), value, numbers);
             }
         }
         Value::Number(number) => {

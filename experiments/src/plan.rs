@@ -8,7 +8,7 @@ use crate::execute::Job;
 use crate::inputs::{self, WorkloadInput};
 use crate::spec::{Part, Setting, Spec, SpecError, Value};
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
-use conductor_core::units::Tokens;
+use conductor_core::units::{Nanos, Tokens};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -16,13 +16,14 @@ use std::path::Path;
 /// The seed where nothing sets one: that of the command line.
 const SEED: u64 = 1;
 
-/// The job of run number `run`. `fitted` is the value of what is fitted, if anything is.
+/// The job of run number `run` with the seed numbered `seed` from 1, if the runs are repeated with several. `fitted` is the value of what is fitted, if anything is.
 ///
 /// # Errors
 /// If a name, a file or a setting is wrong.
 pub(crate) fn job(
     spec: &Spec,
     run: usize,
+    seed: Option<u64>,
     fitted: Option<f64>,
     root: &Path,
 ) -> Result<Job, ExperimentError> {
@@ -45,9 +46,10 @@ pub(crate) fn job(
     }
     let parts = Parts { settings, root };
     let cluster = parts.cluster()?;
-    let seed = match parts.chosen(Part::Seed) {
-        Some(setting) => whole(setting)?,
-        None => SEED,
+    let seed = match (seed, parts.chosen(Part::Seed)) {
+        (Some(seed), _) => seed,
+        (None, Some(setting)) => whole(setting)?,
+        (None, None) => SEED,
     };
     Ok(Job {
         workload: parts.workload(cluster.block, seed)?,
@@ -100,6 +102,9 @@ impl Parts<'_> {
         for setting in self.of(Part::Workload) {
             let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
             match path[..] {
+                ["duration_s"] => {
+                    workload.duration = Some(Nanos::from_secs(whole(setting)?));
+                }
                 ["limit"] => workload.limit = Some(whole(setting)?),
                 ["output_tokens"] => workload.output = Some(Tokens(whole(setting)?.max(1))),
                 ["rate"] => workload.rate = Some(number(setting)?),
@@ -107,8 +112,7 @@ impl Parts<'_> {
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected =
-                        "expected name, limit, output_tokens, rate, requests, seed or speed";
+                    let expected = "expected name, duration_s, limit, output_tokens, rate, requests, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }

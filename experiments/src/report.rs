@@ -1,7 +1,9 @@
 //! What an experiment found: published beside simulated values, checks, and the report of every run.
 
 use crate::fit::Fitted;
-use crate::spec::{CheckKind, Limits, Spec, Value};
+use crate::metric::Metric;
+use crate::spec::{Check, CheckKind, Limits, Side, Spec, Value};
+use crate::statistics::Estimate;
 use conductor_sim::RunReport;
 use serde::Serialize;
 
@@ -16,7 +18,7 @@ pub struct ExperimentReport {
     pub points: Vec<Point>,
     /// What should hold, and whether it does; first, whether the fit met its target.
     pub checks: Vec<CheckReport>,
-    /// All runs, in the order of the axes.
+    /// All runs, in the order of the axes; of each, all seeds, in order.
     pub runs: Vec<RunReport>,
     /// The specification, for names of runs and for result folders.
     #[serde(skip)]
@@ -35,8 +37,14 @@ pub struct Point {
     pub x: Value,
     /// As published; a fitted number is not.
     pub published: Option<f64>,
-    /// As simulated.
+    /// As simulated; the mean over seeds.
     pub simulated: f64,
+    /// Half width of the 95 % confidence interval of the mean over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci95: Option<f64>,
+    /// How many seeds the mean is over, if over several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seeds: Option<u64>,
     /// Unit of both.
     pub unit: String,
 }
@@ -50,12 +58,20 @@ pub struct CheckReport {
     pub what: String,
     /// The published value, if there is one.
     pub published: Option<f64>,
-    /// The simulated value; of an order, the smallest quotient of neighbours. None if it is not a number.
+    /// The simulated value (of several seeds: the mean, or made of means); of an order, the smallest quotient of
+    /// neighbours. None if it is not a number.
     pub simulated: Option<f64>,
-    /// Smallest allowed value; of an order, 1, which itself is not allowed.
+    /// Half width of the 95 % confidence interval of a single run's mean or of a difference, over seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci95: Option<f64>,
+    /// Smallest allowed value; of an order, 1, which itself is not allowed; of a difference, what its interval must be
+    /// above.
     pub low: Option<f64>,
-    /// Largest allowed value.
+    /// Largest allowed value; of a difference, what its interval must be below.
     pub high: Option<f64>,
+    /// What is required, for people.
+    #[serde(skip)]
+    pub required: String,
     /// Whether it holds.
     pub holds: bool,
 }
@@ -71,6 +87,8 @@ impl ExperimentReport {
                 x: Value::Text(fit.key.to_string()),
                 published: None,
                 simulated: fitted.value,
+                ci95: None,
+                seeds: None,
                 unit: String::new(),
             });
             let bracket = fit.bracket;
@@ -87,31 +105,27 @@ impl ExperimentReport {
                 spec.label(fit.run)
             );
             let (id, target) = ("fit".to_string(), Some(bracket.target));
-            checks.push(within(id, what, target, fitted.metric, limits));
+            let fitted = Estimate {
+                mean: fitted.metric,
+                ci95: None,
+            };
+            checks.push(within(id, what, target, fitted, limits));
         }
+        let cells = Cells { spec, runs: &runs };
         points.extend(spec.published.iter().map(|row| Point {
             series: row.series.clone(),
             x: row.x.clone(),
             published: Some(row.value),
-            simulated: row.metric.of(&runs[row.run]) * row.scale,
             unit: row.unit.clone(),
+            ..cells.point(row.run, &row.metric, row.scale)
         }));
-        checks.extend(spec.checks.iter().map(|check| {
-            let (id, what) = (check.id.clone(), check.what.clone());
-            let value = |run: usize| check.metric.of(&runs[run]);
-            match &check.kind {
-                CheckKind::Order { runs } => {
-                    let values: Vec<f64> = runs.iter().map(|&run| value(run)).collect();
-                    descending(id, what, check.published, &values)
-                }
-                &CheckKind::Band { run, scale, limits } => {
-                    within(id, what, check.published, value(run) * scale, limits)
-                }
-                &CheckKind::Ratio { of, to, limits } => {
-                    within(id, what, check.published, value(of) / value(to), limits)
-                }
-            }
+        points.extend(spec.curves.iter().map(|row| Point {
+            series: row.series.clone(),
+            x: row.x.clone(),
+            unit: row.unit.clone(),
+            ..cells.point(row.run, &row.metric, row.scale)
         }));
+        checks.extend(spec.checks.iter().map(|check| cells.judge(check)));
         Self {
             name: spec.name.clone(),
             source: spec.source.clone(),
@@ -124,20 +138,131 @@ impl ExperimentReport {
     }
 }
 
+/// Runs by their numbers: each has as many reports as there are seeds.
+struct Cells<'a> {
+    spec: &'a Spec,
+    runs: &'a [RunReport],
+}
+
+impl Cells<'_> {
+    /// A metric of a run, by seed.
+    fn values(&self, run: usize, metric: &Metric, scale: f64) -> Vec<f64> {
+        let repeats = self.spec.repeats();
+        let reports = &self.runs[run * repeats..(run + 1) * repeats];
+        let values = reports.iter().map(|report| metric.of(report) * scale);
+        values.collect()
+    }
+
+    /// A point that has yet to be named.
+    fn point(&self, run: usize, metric: &Metric, scale: f64) -> Point {
+        let found = Estimate::of(&self.values(run, metric, scale));
+        Point {
+            series: String::new(),
+            x: Value::Flag(false),
+            published: None,
+            simulated: found.mean,
+            ci95: found.ci95,
+            seeds: self.spec.seeds,
+            unit: String::new(),
+        }
+    }
+
+    fn judge(&self, check: &Check) -> CheckReport {
+        let (id, what) = (check.id.clone(), check.what.clone());
+        let values = |run: usize| self.values(run, &check.metric, 1.0);
+        let mean = |run: usize| Estimate::of(&values(run)).mean;
+        match &check.kind {
+            CheckKind::Order { runs } => {
+                let values: Vec<f64> = runs.iter().map(|&run| mean(run)).collect();
+                descending(id, what, check.published, &values)
+            }
+            &CheckKind::Band { run, scale, limits } => {
+                let found = Estimate::of(&self.values(run, &check.metric, scale));
+                within(id, what, check.published, found, limits)
+            }
+            &CheckKind::Ratio { of, to, limits } => {
+                let found = Estimate {
+                    mean: mean(of) / mean(to),
+                    ci95: None,
+                };
+                within(id, what, check.published, found, limits)
+            }
+            CheckKind::Flat { runs, low } => {
+                let values: Vec<f64> = runs.iter().map(|&run| mean(run)).collect();
+                let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let found = Estimate {
+                    mean: values.last().copied().unwrap_or(f64::NAN) / largest,
+                    ci95: None,
+                };
+                // The last is never above the largest.
+                let limits = Limits {
+                    low: *low,
+                    high: 1.0,
+                };
+                within(id, what, check.published, found, limits)
+            }
+            &CheckKind::Difference {
+                of,
+                to,
+                ref minus,
+                side,
+                at_least,
+            } => {
+                let to = self.values(to, minus, 1.0);
+                let found = Estimate::of_differences(&values(of), &to);
+                let least = at_least * Estimate::of(&to).mean.abs();
+                let report = beyond(id, what, found, side, least);
+                CheckReport {
+                    published: check.published,
+                    ..report
+                }
+            }
+        }
+    }
+}
+
+/// Judges a difference: its interval is on one side of 0, its mean at least `least` from it.
+fn beyond(id: String, what: String, found: Estimate, side: Side, least: f64) -> CheckReport {
+    let (sign, word) = match side {
+        Side::Below => (-1.0, "below"),
+        Side::Above => (1.0, "above"),
+    };
+    // One value has no interval, so nothing can be said.
+    let near = found.ci95.map_or(f64::NAN, |half| sign * found.mean - half);
+    let mut required = format!("interval {word} 0");
+    if least > 0.0 {
+        required = format!("{required}, mean {word} {:.4}", sign * least);
+    }
+    CheckReport {
+        id,
+        what,
+        published: None,
+        simulated: Some(found.mean).filter(|value| value.is_finite()),
+        ci95: found.ci95,
+        low: (side == Side::Above).then_some(0.0),
+        high: (side == Side::Below).then_some(0.0),
+        required,
+        holds: near > 0.0 && sign * found.mean >= least,
+    }
+}
+
 fn within(
     id: String,
     what: String,
     published: Option<f64>,
-    simulated: f64,
+    found: Estimate,
     limits: Limits,
 ) -> CheckReport {
+    let simulated = found.mean;
     CheckReport {
         id,
         what,
         published,
         simulated: Some(simulated).filter(|value| value.is_finite()),
+        ci95: found.ci95,
         low: Some(limits.low),
         high: Some(limits.high),
+        required: format!("{} to {}", limits.low, limits.high),
         // What is not a number is within no limits.
         holds: (limits.low..=limits.high).contains(&simulated),
     }
@@ -151,8 +276,10 @@ fn descending(id: String, what: String, published: Option<f64>, values: &[f64]) 
         what,
         published,
         simulated: Some(least).filter(|value| value.is_finite()),
+        ci95: None,
         low: Some(1.0),
         high: None,
+        required: "strictly falling (quotients above 1)".to_string(),
         holds: values.windows(2).all(|pair| pair[0] > pair[1]),
     }
 }

@@ -57,7 +57,7 @@ fn raw(report: &ExperimentReport) -> String {
             let names = numbers.iter().map(|(name, _)| cell(name));
             line(&mut text, axes.chain(names));
         }
-        let values = report.spec.values_of(i).into_iter();
+        let values = report.spec.values_of(i / report.spec.repeats()).into_iter();
         let values = values.map(|value| cell(&value.to_string()));
         let numbers = numbers.iter().map(|(_, number)| number.to_string());
         line(&mut text, values.chain(numbers));
@@ -86,15 +86,12 @@ fn table(report: &ExperimentReport) -> String {
         text.push_str("\n| check | required | measured | holds |\n|---|---|---|---|\n");
     }
     for check in &report.checks {
-        let required = match (check.low, check.high) {
-            (Some(low), Some(high)) => format!("{} to {}", short(low), short(high)),
-            _ => "strictly falling (quotients above 1)".to_string(),
-        };
-        let measured = check
-            .simulated
-            .map_or_else(|| "not a number".to_string(), short);
+        let measured = check.simulated.map_or_else(
+            || "not a number".to_string(),
+            |value| format!("{}{}", short(value), half(check.ci95)),
+        );
         let holds = if check.holds { "yes" } else { "**no**" };
-        row(&mut text, [&check.what, &required, &measured, holds]);
+        row(&mut text, [&check.what, &check.required, &measured, holds]);
     }
     if !report.points.is_empty() {
         text.push_str("\n| series | x | published | simulated | error |\n|---|---|---|---|---|\n");
@@ -108,7 +105,11 @@ fn table(report: &ExperimentReport) -> String {
             || "-".to_string(),
             |value| format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0),
         );
-        let (x, simulated) = (point.x.to_string(), with_unit(point.simulated));
+        let (simulated, half) = (short(point.simulated), half(point.ci95));
+        let (x, simulated) = (
+            point.x.to_string(),
+            format!("{simulated}{half}{unit}{}", point.unit),
+        );
         row(
             &mut text,
             [&point.series, &x, &published, &simulated, &error],
@@ -119,6 +120,11 @@ fn table(report: &ExperimentReport) -> String {
 
 fn row<const N: usize>(text: &mut String, cells: [&str; N]) {
     writeln!(text, "| {} |", cells.join(" | ")).expect("a string takes everything");
+}
+
+/// The half width of an interval, where there is one.
+fn half(ci95: Option<f64>) -> String {
+    ci95.map_or_else(String::new, |half| format!(" ± {}", short(half)))
 }
 
 /// Four significant digits.

@@ -61,9 +61,15 @@ pub enum Stage {
 /// [`ExperimentError::is_input`] tells wrong input from a failed run. Checks that do not hold are no errors.
 pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, ExperimentError> {
     let jobs = |fitted: Option<f64>| {
-        let runs = 0..spec.run_count();
-        runs.map(|run| plan::job(spec, run, fitted, &options.root))
-            .collect::<Result<Vec<Job>, _>>()
+        let mut jobs = Vec::new();
+        for run in 0..spec.run_count() {
+            // The same seeds for each run: what is compared differs in nothing else.
+            for repeat in 1..=spec.repeats() as u64 {
+                let seed = spec.seeds.map(|_| repeat);
+                jobs.push(plan::job(spec, run, seed, fitted, &options.root)?);
+            }
+        }
+        Ok::<_, ExperimentError>(jobs)
     };
     // Before anything runs, every input is looked at; the fitted number is not known yet, its lower end will do.
     let checked = jobs(spec.fit.as_ref().map(|fit| fit.bracket.low))?;
@@ -95,7 +101,7 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     let total = HALVINGS_MAX as usize + 2;
     let mut done = 0;
     let found = fit::bisect(fit.bracket, |value| {
-        let report = plan::job(spec, fit.run, Some(value), &options.root)
+        let report = plan::job(spec, fit.run, None, Some(value), &options.root)
             .and_then(|job| one(spec, fit.run, &job))
             .map_err(StepError::Other)?;
         done += 1;
@@ -126,7 +132,7 @@ fn all(
         while !failed.load(Ordering::Relaxed) {
             let run = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(run) else { break };
-            let result = one(spec, run, job);
+            let result = one(spec, run / spec.repeats(), job);
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *results[run].lock().expect("no thread panics with it") = Some(result);
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);

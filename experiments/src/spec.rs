@@ -22,12 +22,21 @@ use crate::metric::Metric;
 use std::path::{Path, PathBuf};
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 5] = [
     (
         "prefill-scheduling",
         include_str!("../specs/prefill-scheduling.toml"),
     ),
     ("local-global", include_str!("../specs/local-global.toml")),
+    ("seesaw", include_str!("../specs/seesaw.toml")),
+    (
+        "overload-table3",
+        include_str!("../specs/overload-table3.toml"),
+    ),
+    (
+        "goodput-over-load",
+        include_str!("../specs/goodput-over-load.toml"),
+    ),
 ];
 
 /// A parsed experiment.
@@ -43,12 +52,16 @@ pub struct Spec {
     pub description: String,
     /// What all runs share, in the order in which it is set.
     pub base: Vec<Setting>,
+    /// How many seeds every run is repeated with, 1 and up, if with more than its own one.
+    pub seeds: Option<u64>,
     /// What varies; the first varies slowest.
     pub axes: Vec<Axis>,
     /// The one number that is fitted, if any.
     pub fit: Option<Fit>,
     /// Published values.
     pub published: Vec<Published>,
+    /// Values that nobody has published, to be drawn.
+    pub curves: Vec<CurvePoint>,
     /// What should hold.
     pub checks: Vec<Check>,
     /// The text that it was parsed from.
@@ -113,6 +126,23 @@ pub struct Published {
     pub source: String,
 }
 
+/// A value to be drawn, and the run that has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurvePoint {
+    /// Which line.
+    pub series: String,
+    /// Where on it.
+    pub x: Value,
+    /// The run.
+    pub run: usize,
+    /// Its metric.
+    pub metric: Metric,
+    /// The metric is drawn times this.
+    pub scale: f64,
+    /// Unit of what is drawn.
+    pub unit: String,
+}
+
 /// Something that should hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
@@ -154,6 +184,35 @@ pub enum CheckKind {
         /// The limits.
         limits: Limits,
     },
+    /// The metric of the last run is at least so large a share of the largest.
+    Flat {
+        /// The runs, along an axis.
+        runs: Vec<usize>,
+        /// The share.
+        low: f64,
+    },
+    /// The metric of one run less that of another, paired by seed, differs from 0: its 95 % interval lies on one side.
+    Difference {
+        /// What is subtracted from.
+        of: usize,
+        /// What is subtracted.
+        to: usize,
+        /// The metric of what is subtracted.
+        minus: Metric,
+        /// Which side.
+        side: Side,
+        /// The least size of the mean difference, as a share of the mean of what is subtracted; 0 asks for none.
+        at_least: f64,
+    },
+}
+
+/// A side of 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Negative.
+    Below,
+    /// Positive.
+    Above,
 }
 
 /// Limits of a check; both belong to the allowed values.
@@ -174,7 +233,7 @@ pub struct SpecInfo {
     pub title: String,
     /// See [`Spec::source`].
     pub source: String,
-    /// How many runs it has, those of a fit not counted.
+    /// How many runs it has, each seed counted, those of a fit not.
     pub runs: usize,
 }
 
@@ -185,7 +244,7 @@ pub fn list() -> Vec<SpecInfo> {
         let spec =
             Spec::parse(text).unwrap_or_else(|error| unreachable!("tests parse {name}: {error}"));
         SpecInfo {
-            runs: spec.run_count(),
+            runs: spec.run_count() * spec.repeats(),
             name: spec.name,
             title: spec.title,
             source: spec.source,
@@ -229,10 +288,16 @@ impl Spec {
         parse::parse(text)
     }
 
-    /// How many runs it has, those of the fit not counted.
+    /// How many runs it has, those of the fit and repetitions with further seeds not counted.
     #[must_use]
     pub fn run_count(&self) -> usize {
         self.axes.iter().map(|axis| axis.values.len()).product()
+    }
+
+    /// How often each run is repeated, with a seed of its own.
+    #[must_use]
+    pub fn repeats(&self) -> usize {
+        self.seeds.unwrap_or(1) as usize
     }
 
     /// The value of each axis in run number `run`.

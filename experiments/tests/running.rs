@@ -206,3 +206,74 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
         assert!(error.to_string().contains(expected), "{bad}: {error}");
     }
 }
+
+/// Two policies, two seeds, every kind of check that knows of seeds.
+const SEEDED: &str = r#"
+name = "seeded"
+title = "Seeded"
+source = "nowhere"
+cluster = "2p1d"
+policies = ["random", "kvcache-centric"]
+seeds = 3
+[workload]
+name = "kimi-conversation"
+requests = 300
+[[axes]]
+key = "workload.rate"
+values = [1.0, 2.0]
+[[curves]]
+what = "shortest prompts"
+by = "policy"
+over = "rate"
+metric = "accepted_by_prompt_quartile.0"
+unit = ""
+[[checks]]
+id = "slower"
+what = "random is slower, seed by seed"
+kind = "difference"
+metric = "ttft_s.mean"
+at = { rate = 2.0 }
+of = { policy = "random" }
+to = { policy = "kvcache-centric" }
+side = "above"
+[[checks]]
+id = "tail"
+what = "a mean is not above its own tail"
+kind = "difference"
+metric = "ttft_s.mean"
+minus = "ttft_s.p99"
+at = { rate = 2.0, policy = "random" }
+of = {}
+to = {}
+side = "below"
+at_least = 1.5
+[[checks]]
+id = "flat"
+what = "all are served"
+kind = "flat"
+metric = "accepted_by_prompt_quartile.3"
+over = "rate"
+at = { policy = "random" }
+low = 1
+"#;
+
+#[test]
+fn runs_are_repeated_with_the_same_seeds_for_all() {
+    let spec = Spec::parse(SEEDED).expect("parses");
+    let report = run(&spec, &RunOptions::default()).expect("runs");
+    let seeds: Vec<_> = report.runs.iter().map(|run| run.seed).collect();
+    assert_eq!(seeds, [1, 2, 3].repeat(4));
+    // Common random numbers: the same requests for every policy.
+    assert_eq!(report.runs[0].input_tokens, report.runs[3].input_tokens);
+    assert_ne!(report.runs[0].input_tokens, report.runs[1].input_tokens);
+    let points = report.points.iter();
+    let points: Vec<_> = points
+        .map(|point| (point.seeds, point.simulated, point.ci95))
+        .collect();
+    assert_eq!(points, [(Some(3), 1.0, Some(0.0)); 4]);
+    let holds: Vec<_> = report.checks.iter().map(|check| check.holds).collect();
+    // The tail is not 1.5 times the tail away.
+    assert_eq!(holds, [true, false, true], "{:?}", report.checks);
+    assert!(report.checks[0].ci95.is_some() && report.checks[0].low == Some(0.0));
+    assert_eq!(report.checks[1].high, Some(0.0));
+}

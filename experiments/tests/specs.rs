@@ -43,7 +43,11 @@ fn built_in_experiments_parse_and_their_metrics_exist() {
         let spec = Spec::builtin(&info.name).expect("listed");
         assert_eq!(spec.name, info.name);
         assert!(!spec.source.is_empty() && info.runs > 0, "{}", info.name);
-        assert!(!spec.published.is_empty(), "{}", info.name);
+        assert!(
+            !(spec.published.is_empty() && spec.curves.is_empty()),
+            "{}",
+            info.name
+        );
     }
 }
 
@@ -229,4 +233,25 @@ fn a_fit_needs_its_bracket_and_its_place() {
         nowhere.to_string().contains("has no value \"fitted\""),
         "{nowhere}"
     );
+}
+
+#[test]
+fn repeated_runs_have_rules_of_their_own() {
+    let seeded =
+        |more: &str| GOOD.replace("source = \"s\"", &format!("source = \"s\"\nseeds = {more}"));
+    assert_eq!(Spec::parse(&seeded("3")).expect("good").repeats(), 3);
+    for (text, message) in [
+        (seeded("1"), "expected a whole number from 2"),
+        (
+            seeded("3").replace("limit = 10", "seed = 10"),
+            "cannot stand beside",
+        ),
+        (
+            seeded("3").replace("kind = \"ratio\"", "kind = \"difference\""),
+            "has no meaning for a check of kind",
+        ),
+    ] {
+        let error = Spec::parse(&text).expect_err("wrong");
+        assert!(error.to_string().contains(message), "{error}");
+    }
 }

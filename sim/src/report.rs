@@ -67,6 +67,10 @@ pub struct RunReport {
     pub prefill_load: Spread,
     /// Load of the decode pool over the samples.
     pub decode_load: Spread,
+    /// Load of the prefill pool while requests arrive, without the time in which the pools fill and empty.
+    pub steady_prefill_load: Spread,
+    /// The same of the decode pool.
+    pub steady_decode_load: Spread,
     /// How the loads of the two pools go together while requests arrive.
     pub load_correlation: LoadCorrelation,
     /// Seconds of prefill for requests that were turned away after it.
@@ -159,6 +163,11 @@ impl RunReport {
                 .filter(|record| record.outcome == Outcome::Completed)
         };
         let pools = &result.timeline.pools;
+        let (from, to) = arrivals_between(records).unwrap_or_default();
+        let steady = || {
+            let within = move |at: Nanos| (from..=to).contains(&at.as_secs_f64());
+            pools.iter().filter(move |sample| within(sample.at))
+        };
         Self {
             schema: SCHEMA,
             trace: labels.trace,
@@ -191,8 +200,12 @@ impl RunReport {
                 started().map(|record| record.input.0).sum::<u64>() as f64,
             ),
             hit_ratio_blocks: ratio(
-                started().map(|record| f64::from(record.hit_blocks)).sum(),
-                started().map(|record| f64::from(record.blocks)).sum(),
+                started()
+                    .map(|record| u64::from(record.hit_blocks))
+                    .sum::<u64>() as f64,
+                started()
+                    .map(|record| u64::from(record.blocks))
+                    .sum::<u64>() as f64,
             ),
             prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
             prefill_load: Spread::of(
@@ -203,6 +216,8 @@ impl RunReport {
                 pools.iter().map(|sample| sample.decode_load),
                 result.timeline.idle,
             ),
+            steady_prefill_load: Spread::of(steady().map(|sample| sample.prefill_load), 0),
+            steady_decode_load: Spread::of(steady().map(|sample| sample.decode_load), 0),
             load_correlation: arrivals_between(records)
                 .map(|(from, to)| LoadCorrelation::of(pools, from, to))
                 .unwrap_or_default(),

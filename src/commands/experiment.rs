@@ -88,6 +88,12 @@ fn failure(error: ExperimentError) -> Failure {
 fn table(report: &ExperimentReport) -> String {
     let number =
         |value: Option<f64>| value.map_or_else(|| "-".to_string(), |value| format!("{value:.3}"));
+    let interval = |value: f64, half: Option<f64>| {
+        half.map_or_else(
+            || format!("{value:.3}"),
+            |half| format!("{value:.3} ± {half:.3}"),
+        )
+    };
     let points = report.points.iter().map(|point| {
         let error = point
             .published
@@ -96,7 +102,7 @@ fn table(report: &ExperimentReport) -> String {
             point.series.clone(),
             point.x.to_string().trim_matches('"').to_string(),
             number(point.published),
-            number(Some(point.simulated)),
+            interval(point.simulated, point.ci95),
             error.unwrap_or_else(|| "-".to_string()),
             point.unit.clone(),
         ]
@@ -110,8 +116,10 @@ fn table(report: &ExperimentReport) -> String {
             check.id.clone(),
             check.what.clone(),
             number(check.published),
-            number(check.simulated),
-            format!("{} to {}", number(check.low), number(check.high)),
+            check
+                .simulated
+                .map_or_else(|| "-".to_string(), |value| interval(value, check.ci95)),
+            check.required.clone(),
             if check.holds { "yes" } else { "NO" }.to_string(),
         ]
     });

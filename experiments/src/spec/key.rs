@@ -18,7 +18,7 @@ pub struct Key {
 /// What settings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Where requests come from: `name`, `limit`, `output_tokens`, `rate`, `requests`, `seed`, `speed`.
+    /// Where requests come from: `name`, `duration_s`, `limit`, `output_tokens`, `rate`, `requests`, `seed`, `speed`.
     Workload,
     /// A cluster file's keys.
     Cluster,

@@ -1,6 +1,7 @@
 //! From text to a checked specification.
 
 mod check;
+mod curve;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values};
@@ -9,6 +10,8 @@ use crate::fit::Bracket;
 use crate::metric::Metric;
 use toml::Spanned;
 
+/// More seeds than this are a slip of a digit.
+const SEEDS_MAX: u64 = 1_000;
 /// More runs than this are a slip of a list.
 const RUNS_MAX: usize = 100_000;
 
@@ -28,6 +31,9 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         .map(|fit| parser.fit(fit))
         .transpose()?;
     parser.no_stray_fitted(fit.as_ref())?;
+    let seeds = parser.seeds(&written)?;
+    let curves = written.curves.iter().map(|curve| parser.curve(curve));
+    let curves = curves.collect::<Result<Vec<_>, _>>()?.concat();
     let published = written.published.into_iter();
     let published = published
         .map(|row| parser.published(row))
@@ -42,9 +48,11 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         source: written.source,
         description: written.description,
         base,
+        seeds,
         axes: parser.axes,
         fit,
         published,
+        curves,
         checks,
         text: text.to_string(),
     })
@@ -146,6 +154,32 @@ impl Parser<'_> {
             return Err(SpecError::new(line, whose, message));
         }
         Ok(())
+    }
+
+    /// Seeds belong to the repetitions: nothing else may set one, and a fit has only one run.
+    fn seeds(&self, written: &SpecText) -> Result<Option<u64>, SpecError> {
+        let Some(seeds) = &written.seeds else {
+            return Ok(None);
+        };
+        let count = *seeds.get_ref();
+        if !(2..=SEEDS_MAX).contains(&count) {
+            let message = format!("expected a whole number from 2 to {SEEDS_MAX}, found {count}");
+            return Err(self.error(seeds, "seeds", message));
+        }
+        let sets_seed = |key: &str| matches!(key, "seed" | "workload.seed");
+        let axes = written.axes.iter().map(|axis| axis.key.get_ref().as_str());
+        let set = written.set.keys().map(|key| key.get_ref().as_str());
+        let workload = written.workload.keys();
+        let other = if axes.chain(set).any(sets_seed)
+            || workload.clone().any(|key| key.get_ref() == "seed")
+        {
+            "a setting or an axis of seeds"
+        } else if written.fit.is_some() {
+            "[fit]"
+        } else {
+            return Ok(Some(count));
+        };
+        Err(self.error(seeds, "seeds", format!("cannot stand beside {other}")))
     }
 
     /// What all runs share. Every run needs a workload, a cluster and a policy, from here or from an axis.

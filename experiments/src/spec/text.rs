@@ -18,6 +18,8 @@ pub(super) struct SpecText {
     #[serde(default)]
     pub(super) description: String,
     pub(super) cluster: Option<Spanned<String>>,
+    /// How many seeds every run is repeated with: 1, 2, ...
+    pub(super) seeds: Option<Spanned<u64>>,
     /// The innermost axis, named `policy`.
     pub(super) policies: Option<Spanned<Vec<Value>>>,
     /// `[workload]`
@@ -34,6 +36,9 @@ pub(super) struct SpecText {
     /// `[[published]]`
     #[serde(default)]
     pub(super) published: Vec<PublishedText>,
+    /// `[[curves]]`
+    #[serde(default)]
+    pub(super) curves: Vec<CurveText>,
     /// `[[checks]]`
     #[serde(default)]
     pub(super) checks: Vec<CheckText>,
@@ -76,6 +81,25 @@ pub(super) struct PublishedText {
     pub(super) source: String,
 }
 
+/// Points that nobody has published: one for each value of two axes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CurveText {
+    /// What is drawn, for the names of the series.
+    pub(super) what: String,
+    pub(super) metric: Spanned<String>,
+    /// The axis whose values are series.
+    pub(super) by: Spanned<String>,
+    /// The axis whose values are places on them.
+    pub(super) over: Spanned<String>,
+    /// The values of the other axes.
+    #[serde(default)]
+    pub(super) at: Values,
+    #[serde(default = "one")]
+    pub(super) scale: f64,
+    pub(super) unit: String,
+}
+
 /// All kinds of checks in one, because only so do errors have their lines. Which key belongs to which kind is
 /// checked by the parser.
 #[derive(Debug, Deserialize)]
@@ -88,14 +112,20 @@ pub(super) struct CheckText {
     pub(super) published: Option<f64>,
     /// What its runs have in common.
     pub(super) at: Option<Spanned<Values>>,
-    /// `order`: the axis along which the metric falls.
+    /// `order`: the axis along which the metric falls. `flat`: the axis along which it has its peak.
     pub(super) over: Option<Spanned<String>>,
     /// `order`: values of that axis, the largest metric first.
     pub(super) values: Option<Spanned<Vec<Value>>>,
-    /// `ratio`: the dividend.
+    /// `ratio`: the dividend. `difference`: what is subtracted from.
     pub(super) of: Option<Spanned<Values>>,
-    /// `ratio`: the divisor.
+    /// `ratio`: the divisor. `difference`: what is subtracted.
     pub(super) to: Option<Spanned<Values>>,
+    /// `difference`: the metric of what is subtracted, if another.
+    pub(super) minus: Option<Spanned<String>>,
+    /// `difference`: `below` or `above`, where the interval must lie.
+    pub(super) side: Option<Spanned<String>>,
+    /// `difference`: the least size of the difference, as a share of what is subtracted.
+    pub(super) at_least: Option<Spanned<f64>>,
     /// `band`
     pub(super) scale: Option<Spanned<f64>>,
     /// `band`, `ratio`
