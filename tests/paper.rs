@@ -23,7 +23,8 @@ fn mean_ttft(job: &conductor_experiments::execute::Job) -> f64 {
 fn each_policys_mean_ttft_on_the_generated_hour_is_that_on_the_real_one() {
     let mean = |means: &[f64]| means.iter().sum::<f64>() / means.len() as f64;
     for policy in COMPARED_POLICIES {
-        // A seed draws the workload and, for a random policy, where each request goes: the real hour has one workload,
+        // A seed draws the workload and, for a random policy, where each request goes: the real hour has one
+        // workload,
         // but as many draws of the policy.
         let draws = if policy == "random" { 10 } else { 1 };
         let real = (1..=draws).map(|seed| {

@@ -1,7 +1,8 @@
 //! Configuration: policy, cluster and profile, from text to types.
 //!
 //! Each has two forms. The *text* form (`PolicyText`, …) is what people write and journals keep: human units, plain
-//! numbers, every parameter present once resolved. The *typed* form is parsed from it once; what it holds is valid, so
+//! numbers, every parameter present once resolved. The *typed* form is parsed from it once; what it holds is
+//! valid, so
 //! nothing downstream checks again. Unknown keys are errors, and an error names line and key.
 //!
 //! Not here: files (callers read them), and defaults of the command line.

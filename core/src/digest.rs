@@ -1,6 +1,7 @@
 //! The running digest of a journal: equal inputs give equal digests on every machine.
 //!
-//! Two 64-bit lanes of multiply-and-mix over words, so that a digest costs about a nanosecond a word and can be kept in
+//! Two 64-bit lanes of multiply-and-mix over words, so that a digest costs about a nanosecond a word and can be
+//! kept in
 //! every run. It finds divergence, not forgery: it is not cryptographic.
 
 use crate::ids::{BlockHash, Ticket};

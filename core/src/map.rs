@@ -8,7 +8,8 @@ use rustc_hash::FxBuildHasher;
 
 /// Look-up, insertion and removal; nothing else.
 ///
-/// Removed entries take room in the table until it cleans itself, which it does in place only while it is at most half
+/// Removed entries take room in the table until it cleans itself, which it does in place only while it is at
+/// most half
 /// full; fuller, it grows, late and at any time. So there is always room for twice the entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Map<K, V> {

@@ -1,7 +1,8 @@
 //! The node machine: what one node does with the requests it is given.
 //!
 //! Pure, like the Conductor, and run by both worlds: a driver asks what to do next, does it (a simulator looks up how
-//! long it takes, a runtime lets an engine run), and says when it is done. A prefill node is a [`PrefillQueue`] over a
+//! long it takes, a runtime lets an engine run), and says when it is done. A prefill node is a [`PrefillQueue`]
+//! over a
 //! [`crate::cache::BlockCache`]; a decode node is a [`DecodeBatch`].
 //!
 //! Not here: how long a step takes, moving KV between nodes, and which node a request goes to.

@@ -1,7 +1,8 @@
 //! `DecodeBatch` beside a literal model of continuous batching: sequences in vectors, one step at a time, blocks
 //! counted one by one, every token gap written down and sorted.
 //!
-//! Both run under the same small driver rules as a real node: loads take time, a run may be cut short at any step, and
+//! Both run under the same small driver rules as a real node: loads take time, a run may be cut short at any
+//! step, and
 //! at one instant a step's end comes before loads, and loads before new sequences. HBM is so small that sequences
 //! wait, are put back and are given up.
 

@@ -1,6 +1,7 @@
 //! Names and files, as a person gives them, to parsed workloads, clusters and policies.
 //!
-//! A cluster, policy, profile or workload is a built-in name or a TOML file; a trace is a well-known name or a file. An
+//! A cluster, policy, profile or workload is a built-in name or a TOML file; a trace is a well-known name or a
+//! file. An
 //! argument that has a path separator or ends in `.toml` is a file.
 
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
@@ -274,7 +275,8 @@ pub fn policy(name: &str) -> Result<PolicyConfig, InputError> {
     PolicyConfig::parse(&read(&path)?).map_err(|error| InputError::Config { path, error })
 }
 
-/// A cluster by built-in name or TOML file. Profiles that a file names and that are not built in are looked for beside
+/// A cluster by built-in name or TOML file. Profiles that a file names and that are not built in are looked for
+/// beside
 /// it, as `<name>.toml`.
 ///
 /// # Errors

@@ -16,7 +16,8 @@ use std::path::Path;
 /// The seed where nothing sets one: that of the command line.
 const SEED: u64 = 1;
 
-/// The job of run number `run` with the seed numbered `seed` from 1, if the runs are repeated with several. `fitted` is the value of what is fitted, if anything is.
+/// The job of run number `run` with the seed numbered `seed` from 1, if the runs are repeated with several.
+/// `fitted` is the value of what is fitted, if anything is.
 ///
 /// # Errors
 /// If a name, a file or a setting is wrong.

@@ -64,7 +64,8 @@ pub struct CheckReport {
     /// Half width of the 95 % confidence interval of a single run's mean or of a difference, over seeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci95: Option<f64>,
-    /// Smallest allowed value; of an order, 1, which itself is not allowed; of a difference, what its interval must be
+    /// Smallest allowed value; of an order, 1, which itself is not allowed; of a difference, what its interval
+    /// must be
     /// above.
     pub low: Option<f64>,
     /// Largest allowed value; of a difference, what its interval must be below.

@@ -191,7 +191,8 @@ pub enum CheckKind {
         /// The share.
         low: f64,
     },
-    /// The metric of one run less that of another, paired by seed, differs from 0: its 95 % interval lies on one side.
+    /// The metric of one run less that of another, paired by seed, differs from 0: its 95 % interval lies on
+    /// one side.
     Difference {
         /// What is subtracted from.
         of: usize,

@@ -1,6 +1,7 @@
 //! The network: flows share links max-min fairly.
 //!
-//! A flow crosses one or more links (a sender's NICs, a receiver's NICs, a host-to-device bus) and may have a limit of
+//! A flow crosses one or more links (a sender's NICs, a receiver's NICs, a host-to-device bus) and may have a
+//! limit of
 //! its own (KV is streamed as fast as it is computed). Rates are the max-min fair ones: no flow can get more without
 //! taking from one that has less. When a flow comes, goes or changes its limit, only flows that are connected to it
 //! through links are looked at: the allocation of other components does not depend on it.

@@ -247,7 +247,8 @@ impl RunReport {
     }
 }
 
-/// From a tenth of the way between the first and the last arrival, when the pools have filled, to the last, in seconds.
+/// From a tenth of the way between the first and the last arrival, when the pools have filled, to the last, in
+/// seconds.
 fn arrivals_between(records: &[RequestRecord]) -> Option<(f64, f64)> {
     let (first, last) = (
         records.first()?.arrival.as_secs_f64(),

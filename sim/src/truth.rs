@@ -1,7 +1,8 @@
 //! The truth of a simulated cluster: how long work really takes.
 //!
 //! Costs come from the nodes' profiles, times a uniform random factor around one whose width is a parameter. Draws
-//! are numbered by what they are for (a request's prefill, a node's batch), so that two runs that differ in policy see
+//! are numbered by what they are for (a request's prefill, a node's batch), so that two runs that differ in
+//! policy see
 //! the same noise for the same request, and running many steps at once sees the same noise as one by one.
 //!
 //! The Conductor never sees this object: it estimates with its own.

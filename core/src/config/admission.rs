@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum AdmissionConfig {
     /// Nobody who can be served at all.
     None,
-    /// The paper's baseline: each stage tests its own load just before it. At arrival that is prefill alone; a request
+    /// The paper's baseline: each stage tests its own load just before it. At arrival that is prefill alone; a
+    /// request
     /// that decode turns away has been prefilled in vain.
     PerStage {
         /// Load above which a stage takes nothing.

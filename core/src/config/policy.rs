@@ -1,6 +1,7 @@
 //! The policy file: everything that a person can decide about scheduling, in one place.
 //!
-//! Both worlds read the same file. A built-in policy is a name, `<prefill policy>[+<admission>]`; each built-in equals
+//! Both worlds read the same file. A built-in policy is a name, `<prefill policy>[+<admission>]`; each built-in
+//! equals
 //! the file that [`PolicyConfig::to_text`] gives for it.
 
 use super::ConfigError;

@@ -218,7 +218,8 @@ impl DecodeBatch {
         SequenceId(slot)
     }
 
-    /// Gives HBM to the first waiting sequence if there is room beside what the batch will need for its next step; the
+    /// Gives HBM to the first waiting sequence if there is room beside what the batch will need for its next
+    /// step; the
     /// driver then loads it and says [`Self::loaded`]. Returns the sequence and how many KV tokens to load.
     ///
     /// `steps` are complete of the run that is under way, 0 if there is none. The run must then not go on beyond
@@ -247,7 +248,8 @@ impl DecodeBatch {
 
     /// Lets loaded sequences join and says what to run next; `None` if there is nothing. To be called as soon
     /// as the run
-    /// before has finished, at `now`. Sequences that can never fit are given up into `ended`; others may be put back to
+    /// before has finished, at `now`. Sequences that can never fit are given up into `ended`; others may be put
+    /// back to
     /// wait.
     pub fn start(&mut self, now: Nanos, ended: &mut Vec<Ended>) -> Option<DecodeRun> {
         for i in 0..self.ready.len() {

@@ -142,7 +142,8 @@ impl PrefillQueue {
         JobId(slot)
     }
 
-    /// Pins the leading blocks up to `blocks` of them for sending to another node, into `pins`; stops at the first that
+    /// Pins the leading blocks up to `blocks` of them for sending to another node, into `pins`; stops at the
+    /// first that
     /// is not here. Give the pins back with [`Self::unpin_copy`].
     pub fn pin_copy(&mut self, blocks: &[BlockHash], pins: &mut Vec<BlockSlot>) {
         for &block in blocks {

@@ -1,6 +1,7 @@
 //! Who is turned away at arrival (v3 section 7).
 //!
-//! Prefill load of a request is its predicted TTFT over the limit; decode load is a predicted step over the TBT limit.
+//! Prefill load of a request is its predicted TTFT over the limit; decode load is a predicted step over the TBT
+//! limit.
 //! The policies differ in the decode load that they look at: none, this moment's, or the one predicted for the end of
 //! this request's prefill. Acting on this moment's makes the two pools swing, because what is admitted now reaches
 //! decode only after its prefill. KV that would not fit counts as overload too.

@@ -1,6 +1,7 @@
 //! How long a request will decode.
 //!
-//! The paper takes one time for all (`t_d`); predicting each request's answer is its future work. A running quantile by
+//! The paper takes one time for all (`t_d`); predicting each request's answer is its future work. A running
+//! quantile by
 //! prompt length is the plain way to do that; an oracle bounds what any predictor could gain.
 
 use crate::config::{AdmissionConfig, PredictorConfig, Ratio};

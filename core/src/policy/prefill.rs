@@ -88,7 +88,8 @@ impl PrefillContext<'_> {
             .prefill(self.input, self.cached_tokens(blocks))
     }
 
-    /// Predicted time to copy the blocks from `local` to `reuse` to `node`. What else the NICs carry is not known here.
+    /// Predicted time to copy the blocks from `local` to `reuse` to `node`. What else the NICs carry is not
+    /// known here.
     #[must_use]
     pub fn transfer(&self, node: NodeId, local: u32, reuse: u32) -> Nanos {
         let profile = self.cluster.profile_of(node);

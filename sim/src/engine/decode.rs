@@ -20,7 +20,8 @@ impl Engine<'_> {
         }
     }
 
-    /// A sequence's KV is complete in the node's DRAM. If the policy says so, the node's own scheduler checks once more
+    /// A sequence's KV is complete in the node's DRAM. If the policy says so, the node's own scheduler checks
+    /// once more
     /// whether it can take it within the limit; if not, the prefill was in vain.
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
         let now = self.now;

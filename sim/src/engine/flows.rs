@@ -1,7 +1,8 @@
 //! What the network carries: copies of hot blocks, KV on its way to decode nodes, loads into HBM.
 //!
 //! KV is streamed layer by layer while the prompt is computed (FAST'25 section 3.1): all layers but the last leave
-//! evenly over the prefill, as fast as they are made; the last one follows when the prefill has ended. What a congested
+//! evenly over the prefill, as fast as they are made; the last one follows when the prefill has ended. What a
+//! congested
 //! network has not carried by then follows as well.
 
 use super::prefill::ticket_of;

@@ -2,12 +2,15 @@
 //!
 //! For each node `i` with a local match of `m_i` blocks, and the best match of any node `best`:
 //! if `best / m_i` is above the balancing threshold the node would fetch the rest, `cost_i = T_transfer(best - m_i) +
-//! T_queue(i) + T_prefill(len, best)`; else it uses its own, `cost_i = T_queue(i) + T_prefill(len, m_i)`. The smallest
+//! T_queue(i) + T_prefill(len, best)`; else it uses its own, `cost_i = T_queue(i) + T_prefill(len, m_i)`. The
+//! smallest
 //! cost wins, and what was fetched stays (FAST'25 Algorithm 1; `m_i = 0` is not defined there: here the ratio is then
 //! infinite if anybody has anything). *Local* cache-aware is the same without fetching.
 //!
-//! Costs depend on a node only through its match and its queue. Nodes with matches of their own are scored one by one;
-//! the crowd that shares a match (or has none) is walked in order of its queues, and the walk ends where no later node
+//! Costs depend on a node only through its match and its queue. Nodes with matches of their own are scored one
+//! by one;
+//! the crowd that shares a match (or has none) is walked in order of its queues, and the walk ends where no
+//! later node
 //! can win. The result is that of scoring every node; a test holds it to that.
 
 use super::{Placement, PrefillContext, PrefillPolicy};
