@@ -80,6 +80,15 @@ pub(crate) struct WorldArgs {
         allow_negative_numbers = true
     )]
     pub(crate) rate: Option<f64>,
+    /// Generate stamps on a grid of this many seconds, 0 for none; the real conversation trace has 3 [default: the
+    /// workload's].
+    #[arg(
+        long,
+        value_name = "S",
+        conflicts_with = "trace",
+        allow_negative_numbers = true
+    )]
+    pub(crate) grid: Option<f64>,
     /// Seed of the generator, of random policies and of noise.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
@@ -208,6 +217,9 @@ pub(crate) struct TraceGenerateArgs {
     /// Requests a second [default: the workload's].
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub(crate) rate: Option<f64>,
+    /// Stamps on a grid of this many seconds, 0 for none [default: the workload's].
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub(crate) grid: Option<f64>,
     /// Seed.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

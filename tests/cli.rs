@@ -1,6 +1,6 @@
 //! What programs and people get: JSON keys, files, tables.
 
-use crate::common::{conductor, stdout};
+use crate::common::{conductor, root, stdout};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -242,6 +242,50 @@ fn generated_traces_read_back_and_convert() {
         "2p2d",
     ]);
     assert_eq!(from_file, generated);
+}
+
+#[test]
+fn the_grid_of_arrivals_is_an_option() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let off_grid = |args: &[&str]| {
+        let base = ["trace", "generate", "--requests", "60", "-o", "g.jsonl"];
+        stdout(&[&base[..], args].concat(), folder.path());
+        let rows = fs::read_to_string(folder.path().join("g.jsonl")).expect("written");
+        let stamps = rows
+            .lines()
+            .map(|row| json(row)["timestamp"].as_f64().expect("a number"));
+        stamps.filter(|stamp| stamp % 3_000.0 > 0.0).count()
+    };
+    assert_eq!(off_grid(&[]), 0);
+    assert!(off_grid(&["--grid", "0"]) > 30);
+    let output = conductor(&["replay", "--grid", "-1"], folder.path());
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_workload_of_other_blocks_is_generated_with_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fixed =
+        fs::read_to_string(root().join("traces/workloads/poisson-fixed.toml")).expect("built in");
+    assert!(
+        fixed.contains("block_tokens = 512"),
+        "the line that is changed below"
+    );
+    let small = fixed.replacen("block_tokens = 512", "block_tokens = 256", 1);
+    fs::write(folder.path().join("small.toml"), small).expect("writable");
+    let args = [
+        "trace",
+        "generate",
+        "--workload",
+        "small.toml",
+        "--requests",
+        "5",
+        "-o",
+        "g.jsonl",
+    ];
+    stdout(&args, folder.path());
+    let args = ["trace", "stats", "g.jsonl", "--block-tokens", "256"];
+    stdout(&args, folder.path());
 }
 
 #[test]

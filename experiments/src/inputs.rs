@@ -124,6 +124,8 @@ pub struct WorkloadInput {
     pub rate: Option<f64>,
     /// How long a generator makes requests, if not until there are as many as it shall make.
     pub duration: Option<Nanos>,
+    /// Seconds that a generator rounds its stamps down to, if not its own; 0 leaves them alone.
+    pub grid_s: Option<f64>,
     /// Answers of this length in place of the trace's.
     pub output: Option<Tokens>,
     /// Tokens in a block.
@@ -176,7 +178,9 @@ impl WorkloadInput {
                 }
             })?
         };
-        Ok(Self::new(name, Source::Generated(Box::new(workload))))
+        let block = Tokens(workload.block_tokens);
+        let input = Self::new(name, Source::Generated(Box::new(workload)));
+        Ok(Self { block, ..input })
     }
 
     fn new(name: &str, source: Source) -> Self {
@@ -187,6 +191,7 @@ impl WorkloadInput {
             limit: None,
             requests: None,
             rate: None,
+            grid_s: None,
             duration: None,
             output: None,
             block: Tokens(512),
@@ -220,6 +225,15 @@ impl WorkloadInput {
                 found: workload.block_tokens,
             });
         }
+        if let Some(grid_s) = self.grid_s
+            && !(0.0..=3600.0).contains(&grid_s)
+        {
+            return Err(InputError::Range {
+                what: "grid",
+                expected: "seconds from 0 to 3600",
+                found: grid_s.to_string(),
+            });
+        }
         positive("speed", self.speed)?;
         positive("rate", self.rate.unwrap_or(1.0))
     }
@@ -244,6 +258,8 @@ impl WorkloadInput {
                     duration: self.duration,
                     rate: self.rate,
                 };
+                let mut workload = workload.clone();
+                workload.arrivals.grid_s = self.grid_s.unwrap_or(workload.arrivals.grid_s);
                 Box::new(workload.generate(self.seed, &options).map(Ok))
             }
         };

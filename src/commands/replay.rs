@@ -129,6 +129,7 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     workload.limit = args.limit;
     workload.requests = args.requests;
     workload.rate = args.rate;
+    workload.grid_s = args.grid;
     workload.sort = args.sort;
     workload.seed = args.seed;
     Ok(workload)

@@ -173,6 +173,7 @@ fn cache(args: &TraceCacheArgs) -> Result<(), Failure> {
 fn generate(args: &TraceGenerateArgs) -> Result<(), Failure> {
     let mut input = WorkloadInput::workload(&args.workload)?;
     (input.requests, input.rate, input.seed) = (args.requests, args.rate, args.seed);
+    input.grid_s = args.grid;
     input.check()?;
     let Source::Generated(workload) = &input.source else {
         unreachable!("a workload is generated")
