@@ -11,5 +11,5 @@ mod forecast;
 mod prefill;
 
 pub use decode::DecodeBooks;
-pub use forecast::{Decoding, Forecast};
+pub use forecast::{Decoding, Forecast, Stretch};
 pub use prefill::PrefillBooks;

@@ -45,6 +45,7 @@ use crate::event::Event;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::index::{BlockIndex, Matches};
 use crate::map::Map;
+use crate::policy::predict::Answering;
 use crate::policy::{self, AdmissionPolicy, DecodePolicy, LoadPredictor, PrefillPolicy};
 use crate::units::{Nanos, Tokens};
 use alloc::boxed::Box;
@@ -87,6 +88,22 @@ struct Live {
     source: Option<NodeId>,
     /// Time to first token as predicted when it was placed.
     predicted_ttft: Nanos,
+    /// Time of a token as predicted when it was placed.
+    step: Nanos,
+    /// The true answer length, for the oracle alone.
+    answer: Option<Tokens>,
+}
+
+impl Live {
+    /// What a predictor may look at once it has decoded for `since`.
+    fn answering(&self, since: Nanos) -> Answering {
+        Answering {
+            input: self.input,
+            since,
+            step: self.step,
+            answer: self.answer,
+        }
+    }
 }
 
 /// What has happened so far, in numbers.

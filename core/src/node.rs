@@ -9,6 +9,8 @@
 
 mod decode;
 mod prefill;
+mod room;
 
 pub use decode::{DecodeBatch, DecodeRun, Ended, Sequence, SequenceId};
 pub use prefill::{CacheChanges, JobId, PrefillQueue, PrefillRun};
+pub use room::Room;

@@ -2,9 +2,12 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
+use crate::books::Stretch;
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, NodeId, Ticket};
+use crate::node::Room;
 use crate::policy::admission::AdmissionContext;
+use crate::policy::predict::Answering;
 use crate::policy::prefill::longest_match;
 use crate::policy::{Placement, PrefillContext};
 use crate::units::{Nanos, Tokens};
@@ -23,6 +26,8 @@ struct Placed {
     decode: NodeId,
     /// Predicted time to first token.
     ttft: Nanos,
+    /// Predicted decoding.
+    stretch: Stretch,
 }
 
 impl Conductor {
@@ -86,24 +91,75 @@ impl Conductor {
             .place(&self.decode_books, tokens)
             .ok_or(RejectReason::PromptTooLong)?;
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
+        let stretch = self.predict(arrival, decode, self.now + ttft);
         // Who comes again was admitted already, and lost its node.
         if arrival.ticket.attempt == 0 {
-            self.admission_policy.admit(&AdmissionContext {
+            if self.policy.admission.predicts() {
+                self.extend_overdue();
+            }
+            let spec = &self.cluster.nodes[decode.index()];
+            self.admission_policy.admit(&mut AdmissionContext {
                 now: self.now,
                 ttft,
-                decode,
-                tokens,
+                this: stretch,
                 slo: self.policy.slo,
-                books: &self.decode_books,
-                forecast: &self.forecast,
-                costs: &self.costs,
+                room: Room {
+                    block: self.cluster.block,
+                    capacity_blocks: u64::from(spec.hbm_blocks),
+                    reserve: self.policy.decode.output_reserve,
+                    limit: self.policy.slo.tbt,
+                    cost: self.costs.of(decode),
+                },
+                decode_nodes: self.decode_books.by_count().len(),
+                forecast: &mut self.forecast,
+                stays: &|slot, since, later| {
+                    let live = self.live[slot].expect("who decodes is in the system");
+                    self.predictor.stays(live.answering(since), later)
+                },
             })?;
         }
         Ok(Placed {
             prefill,
             decode,
             ttft,
+            stretch,
         })
+    }
+
+    /// The decoding that a request is predicted to do from `start` on. Its tokens will come as fast as the node's batch
+    /// lets them with this request in it.
+    fn predict(&self, arrival: &Arrival<'_>, decode: NodeId, start: Nanos) -> Stretch {
+        let input = arrival.input;
+        let batch = self.decode_books.assigned(decode) + 1;
+        let tokens = self.decode_books.reserved(decode) + input + self.policy.decode.output_reserve;
+        let step = self.costs.of(decode).decode_step(batch, tokens);
+        let time = self.predictor.remaining(Answering {
+            input,
+            since: Nanos::ZERO,
+            step,
+            answer: arrival.answer,
+        });
+        Stretch {
+            node: decode,
+            start,
+            time,
+            context: input,
+            step,
+        }
+    }
+
+    /// Who decodes for longer than was predicted is predicted again.
+    fn extend_overdue(&mut self) {
+        let Self {
+            forecast,
+            predictor,
+            live,
+            ..
+        } = self;
+        forecast.extend_overdue(self.now, |slot, since| {
+            let live = live[slot].expect("who decodes is in the system");
+            predictor.remaining(live.answering(since))
+        });
     }
 
     fn dispatch(&mut self, arrival: &Arrival<'_>, placed: &Placed, actions: &mut Actions) {
@@ -111,6 +167,7 @@ impl Conductor {
             prefill,
             decode,
             ttft,
+            stretch,
         } = *placed;
         let (ticket, input) = (arrival.ticket, arrival.input);
         let live = Live {
@@ -124,6 +181,8 @@ impl Conductor {
             reserved: input + self.policy.decode.output_reserve,
             source: prefill.source,
             predicted_ttft: ttft,
+            step: stretch.step,
+            answer: arrival.answer,
         };
         self.prefill_books
             .assign(live.prefill, self.now, live.work, live.source);
@@ -138,15 +197,7 @@ impl Conductor {
         });
         self.live[slot as usize] = Some(live);
         self.slot_of.insert_new(ticket.request.0, slot);
-        // Tokens will come as fast as the node's batch lets them with this request in it.
-        let batch = self.decode_books.assigned(decode);
-        let step = self
-            .costs
-            .of(decode)
-            .decode_step(batch, self.decode_books.reserved(decode));
-        let time = self.predictor.decode_time(input, step, arrival.answer);
-        self.forecast
-            .enter(slot as usize, decode, self.now + ttft, time, live.reserved);
+        self.forecast.enter(slot as usize, stretch);
         self.counters.dispatched += 1;
         if let Some(from) = prefill.source {
             self.counters.replications += 1;

@@ -17,7 +17,7 @@ impl Conductor {
         self.prefill_books
             .start(live.prefill, self.now, live.work, work);
         live.phase = Phase::Prefilling;
-        self.forecast.begin_at(slot, self.now + work);
+        self.forecast.expect_at(slot, self.now + work);
         self.copy_ended(&mut live);
         self.live[slot] = Some(live);
     }
@@ -29,7 +29,7 @@ impl Conductor {
         self.prefill_books.finish(live.prefill, self.now);
         self.ttft[slot] = self.now - live.arrived;
         live.phase = Phase::Transferring;
-        self.forecast.begin_at(slot, self.now);
+        self.forecast.expect_at(slot, self.now);
         self.live[slot] = Some(live);
     }
 
@@ -39,7 +39,7 @@ impl Conductor {
         };
         self.decode_books.begin(live.decode, live.reserved);
         live.phase = Phase::Decoding;
-        self.forecast.begin_at(slot, self.now);
+        self.forecast.begin(slot, self.now);
         self.live[slot] = Some(live);
     }
 

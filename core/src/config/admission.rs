@@ -22,11 +22,15 @@ pub enum AdmissionConfig {
     Early {
         /// Load above which nothing is taken.
         threshold: Ratio,
+        /// Decode load above which nothing is taken at arrival.
+        decode_threshold: Ratio,
     },
     /// At arrival, by the prefill load and the decode load predicted for the end of this request's prefill.
     EarlyPredicted {
         /// Load above which nothing is taken.
         threshold: Ratio,
+        /// Decode load above which nothing is taken at arrival.
+        decode_threshold: Ratio,
         /// What is predicted.
         level: PredictionLevel,
         /// How long requests are taken to decode.
@@ -40,6 +44,8 @@ pub enum AdmissionConfig {
 pub enum PredictionLevel {
     /// The mean over the pool, requests spread evenly: the paper's.
     System,
+    /// The node that the request would go to, as expected at its join and at the last join of those before it.
+    Node,
     /// The node that the request would go to, with the requests that will be there.
     Request,
 }
@@ -59,6 +65,11 @@ pub enum PredictorConfig {
         /// The answer length that is assumed before enough were seen.
         prior: Tokens,
     },
+    /// All the answers seen so far for prompts of a similar length: the share of them that go on.
+    Survival {
+        /// The answer length that is assumed before enough were seen.
+        prior: Tokens,
+    },
     /// The true answer length: a bound, not a policy. The driver must tell it.
     Oracle,
 }
@@ -72,6 +83,9 @@ pub struct AdmissionText {
     /// Load above which nothing is taken; of all but `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// Decode load above which nothing is taken at arrival, by default `threshold`; of `early` and `early-predicted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_threshold: Option<f64>,
     /// `system` or `request`; of `early-predicted` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<PredictionLevel>,
@@ -118,7 +132,7 @@ impl AdmissionText {
     /// A policy with its defaults. `early-predicted-quantile` and `early-predicted-oracle` name a predictor too.
     pub(super) fn named(name: &str) -> Self {
         let (select, predictor) = match name.strip_prefix("early-predicted-") {
-            Some(predictor @ ("quantile" | "oracle")) => ("early-predicted", Some(predictor)),
+            Some(predictor @ ("quantile" | "survival" | "oracle")) => ("early-predicted", Some(predictor)),
             _ => (name, None),
         };
         let predictor = predictor.map(|select| PredictorText {
@@ -130,6 +144,7 @@ impl AdmissionText {
         Self {
             select: select.to_string(),
             threshold: None,
+            decode_threshold: None,
             level: None,
             predictor,
         }
@@ -151,6 +166,13 @@ impl AdmissionConfig {
             text.threshold.unwrap_or(THRESHOLD),
             100.0,
         )?;
+        let decode_threshold = match text.decode_threshold {
+            None => threshold,
+            Some(value) => thousandths("admission.decode_threshold", value, 100.0)?,
+        };
+        if !matches!(text.select.as_str(), "early" | "early-predicted") {
+            refuse("admission.decode_threshold", text.decode_threshold.is_some())?;
+        }
         if text.select != "early-predicted" {
             refuse("admission.level", text.level.is_some())?;
             refuse("admission.predictor", text.predictor.is_some())?;
@@ -161,18 +183,24 @@ impl AdmissionConfig {
                 Ok(Self::None)
             }
             "per-stage" => Ok(Self::PerStage { threshold }),
-            "early" => Ok(Self::Early { threshold }),
+            "early" => Ok(Self::Early {
+                threshold,
+                decode_threshold,
+            }),
             "early-predicted" => {
                 let predictor = PredictorConfig::from_text(text.predictor.as_ref())?;
                 let default = match predictor {
                     PredictorConfig::Uniform { .. } => PredictionLevel::System,
-                    PredictorConfig::Quantile { .. } | PredictorConfig::Oracle => {
+                    PredictorConfig::Survival { .. } => PredictionLevel::Node,
+                    PredictorConfig::Quantile { .. }
+                    | PredictorConfig::Oracle => {
                         PredictionLevel::Request
                     }
                 };
                 let level = text.level.unwrap_or(default);
                 Ok(Self::EarlyPredicted {
                     threshold,
+                    decode_threshold,
                     level,
                     predictor,
                 })
@@ -181,7 +209,7 @@ impl AdmissionConfig {
                 "admission.select",
                 format_args!(
                     "unknown admission policy \"{other}\", expected one of: none, per-stage, early, early-predicted, \
-                     early-predicted-quantile, early-predicted-oracle"
+                     early-predicted-quantile, early-predicted-survival, early-predicted-oracle"
                 ),
             )),
         }
@@ -193,18 +221,27 @@ impl AdmissionConfig {
         let of = |select: &str, threshold| AdmissionText {
             select: select.to_string(),
             threshold,
+            decode_threshold: None,
             level: None,
             predictor: None,
         };
         match self {
             Self::None => of("none", None),
             Self::PerStage { threshold } => of("per-stage", ratio(threshold)),
-            Self::Early { threshold } => of("early", ratio(threshold)),
+            Self::Early {
+                threshold,
+                decode_threshold,
+            } => AdmissionText {
+                decode_threshold: ratio(decode_threshold),
+                ..of("early", ratio(threshold))
+            },
             Self::EarlyPredicted {
                 threshold,
+                decode_threshold,
                 level,
                 predictor,
             } => AdmissionText {
+                decode_threshold: ratio(decode_threshold),
                 level: Some(level),
                 predictor: Some(predictor.to_text()),
                 ..of("early-predicted", ratio(threshold))
@@ -212,16 +249,22 @@ impl AdmissionConfig {
         }
     }
 
-    /// The load above which a decode node's own scheduler refuses a request that has been prefilled; `None` if it
-    /// refuses nothing that fits.
+    /// The load above which nothing is taken, at arrival and by the decode node's own scheduler; `None` if everything
+    /// that fits is.
     #[must_use]
-    pub const fn decode_check(&self) -> Option<Ratio> {
+    pub const fn threshold(&self) -> Option<Ratio> {
         match *self {
             Self::None => None,
             Self::PerStage { threshold }
-            | Self::Early { threshold }
+            | Self::Early { threshold, .. }
             | Self::EarlyPredicted { threshold, .. } => Some(threshold),
         }
+    }
+
+    /// True if decode loads are predicted.
+    #[must_use]
+    pub const fn predicts(&self) -> bool {
+        matches!(self, Self::EarlyPredicted { .. })
     }
 
     /// True if the driver has to tell true answer lengths.
@@ -256,36 +299,37 @@ impl PredictorConfig {
         }
         if text.select != "quantile" {
             refuse("admission.predictor.quantile", text.quantile.is_some())?;
+        }
+        if !matches!(text.select.as_str(), "quantile" | "survival") {
             refuse(
                 "admission.predictor.prior_tokens",
                 text.prior_tokens.is_some(),
             )?;
         }
+        let prior = text.prior_tokens.unwrap_or(PRIOR_TOKENS);
+        if !(1..=1 << 24).contains(&prior) {
+            let key = "admission.predictor.prior_tokens";
+            return Err(ConfigError::new(
+                key,
+                "expected a whole number from 1 to 16777216",
+            ));
+        }
+        let prior = Tokens(prior);
         match text.select.as_str() {
             "uniform" => Ok(Self::Uniform {
                 decode: seconds(text.decode_s.unwrap_or(DECODE_S))?,
             }),
             "quantile" => {
-                let prior = text.prior_tokens.unwrap_or(PRIOR_TOKENS);
-                if !(1..=1 << 24).contains(&prior) {
-                    let key = "admission.predictor.prior_tokens";
-                    return Err(ConfigError::new(
-                        key,
-                        "expected a whole number from 1 to 16777216",
-                    ));
-                }
                 let quantile = text.quantile.unwrap_or(QUANTILE);
                 let quantile = thousandths("admission.predictor.quantile", quantile, 1.0)?;
-                Ok(Self::Quantile {
-                    quantile,
-                    prior: Tokens(prior),
-                })
+                Ok(Self::Quantile { quantile, prior })
             }
+            "survival" => Ok(Self::Survival { prior }),
             "oracle" => Ok(Self::Oracle),
             other => Err(ConfigError::new(
                 "admission.predictor.select",
                 format_args!(
-                    "unknown predictor \"{other}\", expected one of: uniform, quantile, oracle"
+                    "unknown predictor \"{other}\", expected one of: uniform, quantile, survival, oracle"
                 ),
             )),
         }
@@ -307,6 +351,10 @@ impl PredictorConfig {
                 quantile: Some(f64::from(quantile.0) / 1000.0),
                 prior_tokens: Some(prior.0),
                 ..named("quantile")
+            },
+            Self::Survival { prior } => PredictorText {
+                prior_tokens: Some(prior.0),
+                ..named("survival")
             },
             Self::Oracle => named("oracle"),
         }

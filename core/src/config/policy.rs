@@ -116,6 +116,12 @@ pub struct Slo {
 pub struct Ratio(pub u32);
 
 impl Ratio {
+    /// This ratio of a time, rounded down.
+    #[must_use]
+    pub const fn of(self, time: Nanos) -> Nanos {
+        Nanos((time.0 as u128 * self.0 as u128 / 1000) as u64)
+    }
+
     /// True if `long / short` is above this ratio; with `short` zero, if `long` is not zero.
     #[must_use]
     pub const fn exceeded_by(self, long: u32, short: u32) -> bool {
@@ -250,6 +256,14 @@ impl Default for SloText {
 }
 
 impl PolicyConfig {
+    /// The longest step with which a decode node's own scheduler still takes a request that has been prefilled; `None`
+    /// if it refuses nothing that fits.
+    #[must_use]
+    pub fn decode_check(&self) -> Option<Nanos> {
+        let threshold = self.admission.threshold()?;
+        Some(threshold.of(self.slo.tbt))
+    }
+
     /// Names of the built-in prefill policies; each is a built-in policy.
     pub const BUILT_IN: [&str; 6] = [
         "random",
@@ -261,12 +275,13 @@ impl PolicyConfig {
     ];
 
     /// Names of the built-in admission policies.
-    pub const ADMISSIONS: [&str; 6] = [
+    pub const ADMISSIONS: [&str; 7] = [
         "none",
         "per-stage",
         "early",
         "early-predicted",
         "early-predicted-quantile",
+        "early-predicted-survival",
         "early-predicted-oracle",
     ];
 

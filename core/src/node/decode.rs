@@ -12,7 +12,8 @@
 
 mod gaps;
 
-use crate::cost::CostModel;
+use super::Room;
+use crate::books::Decoding;
 use crate::ids::Ticket;
 use crate::slo::Gaps;
 use crate::steps::StepRun;
@@ -157,26 +158,22 @@ impl DecodeBatch {
         !self.ready.is_empty()
     }
 
-    /// The local scheduler's own check before it takes a request of `context` tokens: with it, and with
-    /// `reserve` tokens
-    /// more for every sequence's answer, KV must fit and a step must not take more than `limit`. `steps` are
-    /// complete of
-    /// the run that is under way.
+    /// The local scheduler's own check before it takes a request of `context` tokens. `steps` are complete of the run
+    /// that is under way.
     #[must_use]
-    pub fn accepts(
-        &self,
-        steps: u64,
-        context: Tokens,
-        reserve: Tokens,
-        cost: &dyn CostModel,
-        limit: Nanos,
-    ) -> bool {
+    pub fn accepts(&self, steps: u64, context: Tokens, room: &Room<'_>) -> bool {
         let batch = self.batch.len() as u64;
-        let sequences = batch + self.outside + 1;
-        let held = self.context + Tokens(steps * batch) + self.outside_tokens + context;
-        let tokens = held + reserve * sequences;
-        let fits = tokens.0 / self.block.0 + sequences <= self.capacity_blocks;
-        fits && cost.decode_step(sequences as u32, tokens) <= limit
+        let there = Decoding {
+            sequences: (batch + self.outside) as u32,
+            tokens: self.context + Tokens(steps * batch) + self.outside_tokens,
+        };
+        room.takes(there.and(context))
+    }
+
+    /// Blocks of KV that HBM holds.
+    #[must_use]
+    pub const fn capacity_blocks(&self) -> u64 {
+        self.capacity_blocks
     }
 
     /// Takes a sequence whose KV is complete in DRAM.

@@ -1,17 +1,19 @@
 //! Who is turned away at arrival (v3 section 7).
 //!
-//! Prefill load of a request is its predicted TTFT over the limit; decode load is a predicted step over the TBT
-//! limit.
-//! The policies differ in the decode load that they look at: none, this moment's, or the one predicted for the end of
-//! this request's prefill. Acting on this moment's makes the two pools swing, because what is admitted now reaches
-//! decode only after its prefill. KV that would not fit counts as overload too.
+//! Prefill load of a request is its predicted TTFT over the limit; decode load is a predicted step over the TBT limit,
+//! and KV that would not fit counts as overload too. The policies differ in the decode load that they look at: none,
+//! this moment's, or the one predicted for the end of this request's prefill. Acting on this moment's makes the two
+//! pools swing, because what is admitted now reaches decode only after its prefill.
+//!
+//! A decode load is tested with the rule of the node's own scheduler ([`Room`]), so that admission and node agree
+//! wherever the prediction is right.
 
 use crate::action::RejectReason;
-use crate::books::{DecodeBooks, Decoding, Forecast};
+use crate::books::{Decoding, Forecast, Stretch};
 use crate::config::{AdmissionConfig, PredictionLevel, Ratio, Slo};
-use crate::cost::Costs;
-use crate::ids::NodeId;
-use crate::units::{Nanos, Tokens};
+use crate::node::Room;
+use crate::policy::predict::Chance;
+use crate::units::Nanos;
 use alloc::boxed::Box;
 
 /// Decides whether a request that could be placed shall be.
@@ -20,7 +22,7 @@ pub trait AdmissionPolicy: Send {
     ///
     /// # Errors
     /// The reason of the rejection.
-    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason>;
+    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason>;
 }
 
 /// What an admission policy may look at.
@@ -29,62 +31,40 @@ pub struct AdmissionContext<'a> {
     pub now: Nanos,
     /// Predicted time to first token on the chosen prefill node.
     pub ttft: Nanos,
-    /// The decode node that the request would go to.
-    pub decode: NodeId,
-    /// KV tokens that it would hold there.
-    pub tokens: Tokens,
+    /// The decoding that this request is predicted to do.
+    pub this: Stretch,
     /// The limits.
     pub slo: Slo,
-    /// What is promised to decode nodes.
-    pub books: &'a DecodeBooks,
+    /// What the decode node that it would go to can take at a load of one.
+    pub room: Room<'a>,
+    /// Decode nodes that are up.
+    pub decode_nodes: usize,
     /// Who will be decoding when.
-    pub forecast: &'a Forecast,
-    /// What work is estimated to cost.
-    pub costs: &'a Costs,
+    pub forecast: &'a mut Forecast,
+    /// How likely the request in a slot stays; see [`Forecast::expected`].
+    pub stays: &'a dyn Fn(usize, Nanos, Nanos) -> Chance,
 }
 
 impl AdmissionContext<'_> {
     fn prefill(&self, threshold: Ratio) -> Result<(), RejectReason> {
-        match exceeds(self.ttft, self.slo.ttft, threshold) {
+        match self.ttft > threshold.of(self.slo.ttft) {
             true => Err(RejectReason::PrefillLoad),
             false => Ok(()),
         }
     }
 
-    /// Tests a decode node with `there` on it, as the one that the request would go to.
-    fn decode(&self, there: Decoding, threshold: Ratio) -> Result<(), RejectReason> {
-        let step = match there.requests {
-            0 => Nanos::ZERO,
-            batch => self.costs.of(self.decode).decode_step(batch, there.tokens),
-        };
-        let full = there.tokens > self.books.capacity(self.decode);
-        match full || exceeds(step, self.slo.tbt, threshold) {
-            true => Err(RejectReason::DecodeLoad),
-            false => Ok(()),
-        }
-    }
-
-    /// The mean node of a pool that holds `pool`.
-    fn mean_node(&self, pool: Decoding) -> Decoding {
-        let nodes = self.books.by_count().len().max(1);
-        Decoding {
-            requests: pool.requests.div_ceil(nodes as u32),
-            tokens: pool.tokens / nodes as u64,
-        }
-    }
-
-    /// `there` and this request.
-    fn and_this(&self, there: Decoding) -> Decoding {
-        Decoding {
-            requests: there.requests + 1,
-            tokens: there.tokens + self.tokens,
-        }
+    /// Tests the mean node of a pool that holds `pool`, with this request.
+    fn pool(&self, pool: Decoding, threshold: Ratio) -> Result<(), RejectReason> {
+        let node = pool.shared_by(self.decode_nodes).and(self.this.context);
+        decode(self.room.at_load(threshold).takes(node))
     }
 }
 
-/// True if `latency` is more than `threshold` times `limit`.
-fn exceeds(latency: Nanos, limit: Nanos, threshold: Ratio) -> bool {
-    u128::from(latency.0) * 1000 > u128::from(limit.0) * u128::from(threshold.0)
+const fn decode(takes: bool) -> Result<(), RejectReason> {
+    match takes {
+        true => Ok(()),
+        false => Err(RejectReason::DecodeLoad),
+    }
 }
 
 /// Everybody who can be served at all.
@@ -92,7 +72,7 @@ fn exceeds(latency: Nanos, limit: Nanos, threshold: Ratio) -> bool {
 pub struct AdmitAll;
 
 impl AdmissionPolicy for AdmitAll {
-    fn admit(&self, _cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, _cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
         Ok(())
     }
 }
@@ -104,7 +84,7 @@ pub struct PerStage {
 }
 
 impl AdmissionPolicy for PerStage {
-    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)
     }
 }
@@ -113,20 +93,13 @@ impl AdmissionPolicy for PerStage {
 #[derive(Clone, Copy, Debug)]
 pub struct Early {
     threshold: Ratio,
+    decode_threshold: Ratio,
 }
 
 impl AdmissionPolicy for Early {
-    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
-        let nodes = cx.books.by_count();
-        let pool = nodes.iter().fold(Decoding::default(), |sum, &node| {
-            let (requests, tokens) = cx.books.decoding(node);
-            Decoding {
-                requests: sum.requests + requests,
-                tokens: sum.tokens + tokens,
-            }
-        });
-        cx.decode(cx.and_this(cx.mean_node(pool)), self.threshold)
+        cx.pool(cx.forecast.present(cx.now), self.decode_threshold)
     }
 }
 
@@ -134,18 +107,38 @@ impl AdmissionPolicy for Early {
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyPredicted {
     threshold: Ratio,
+    decode_threshold: Ratio,
     level: PredictionLevel,
 }
 
 impl AdmissionPolicy for EarlyPredicted {
-    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
-        let then = cx.now + cx.ttft;
-        let there = match self.level {
-            PredictionLevel::System => cx.and_this(cx.mean_node(cx.forecast.at(then))),
-            PredictionLevel::Request => cx.and_this(cx.forecast.at_node(then, cx.decode)),
-        };
-        cx.decode(there, self.threshold)
+        let this = cx.this;
+        match self.level {
+            PredictionLevel::System => {
+                let pool = cx.forecast.expected(cx.now, this.start, None, cx.stays);
+                cx.pool(pool, self.decode_threshold)
+            }
+            // At its own join, and when all who were admitted before it have joined: they have to find room as well.
+            PredictionLevel::Node => {
+                let room = cx.room.at_load(self.decode_threshold);
+                let last = cx.forecast.last_join(this.node).max(this.start);
+                let takes = [this.start, last].into_iter().all(|at| {
+                    let there = cx.forecast.expected(cx.now, at, Some(this.node), cx.stays);
+                    room.takes(there.and(this.tokens_at(at)))
+                });
+                decode(takes)
+            }
+            // Who joins while this request decodes was admitted before it, and has to find room as well.
+            PredictionLevel::Request => {
+                let room = cx.room.at_load(self.decode_threshold);
+                let until = this.start + this.time;
+                decode(cx.forecast.peaks(this.node, this.start, until, |at, there| {
+                    room.takes(there.and(this.tokens_at(at)))
+                }))
+            }
+        }
     }
 }
 
@@ -155,9 +148,22 @@ pub fn build(config: AdmissionConfig) -> Box<dyn AdmissionPolicy> {
     match config {
         AdmissionConfig::None => Box::new(AdmitAll),
         AdmissionConfig::PerStage { threshold } => Box::new(PerStage { threshold }),
-        AdmissionConfig::Early { threshold } => Box::new(Early { threshold }),
+        AdmissionConfig::Early {
+            threshold,
+            decode_threshold,
+        } => Box::new(Early {
+            threshold,
+            decode_threshold,
+        }),
         AdmissionConfig::EarlyPredicted {
-            threshold, level, ..
-        } => Box::new(EarlyPredicted { threshold, level }),
+            threshold,
+            decode_threshold,
+            level,
+            ..
+        } => Box::new(EarlyPredicted {
+            threshold,
+            decode_threshold,
+            level,
+        }),
     }
 }

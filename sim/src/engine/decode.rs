@@ -7,8 +7,7 @@ use crate::record::Outcome;
 use crate::world::{DecodeNode, Node, Steps};
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
-use conductor_core::node::{Sequence, SequenceId};
-use conductor_core::units::Nanos;
+use conductor_core::node::{Room, Sequence, SequenceId};
 
 impl Engine<'_> {
     fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
@@ -25,20 +24,23 @@ impl Engine<'_> {
     /// whether it can take it within the limit; if not, the prefill was in vain.
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
         let now = self.now;
-        let policy = &self.config.policy;
-        let limit = policy.admission.decode_check().map(|threshold| {
-            Nanos((u128::from(policy.slo.tbt.0) * u128::from(threshold.0) / 1000) as u64)
-        });
-        let reserve = policy.decode.output_reserve;
+        let limit = self.config.policy.decode_check();
+        let block = self.config.cluster.block;
+        let reserve = self.config.policy.decode.output_reserve;
         let cost = self.estimate.of(node);
         let Node::Decode(machine) = &mut self.nodes[node.index()] else {
             unreachable!("{node} is asked for as a decode node, as the cluster says it is")
         };
         let complete = machine.running.map_or(0, |running| running.complete(now));
         let accepted = limit.is_none_or(|limit| {
-            machine
-                .batch
-                .accepts(complete, sequence.context, reserve, cost, limit)
+            let room = Room {
+                block,
+                capacity_blocks: machine.batch.capacity_blocks(),
+                reserve,
+                limit,
+                cost,
+            };
+            machine.batch.accepts(complete, sequence.context, &room)
         });
         if !accepted {
             let (ticket, request) = (sequence.ticket, sequence.ticket.request.0);
