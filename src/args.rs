@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use conductor_sim::clients::TRIES_MAX;
 use std::path::PathBuf;
 
 /// Replay LLM traces through Mooncake's scheduler, compare policies, draw the papers' figures.
@@ -16,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   conductor replay --out results                     the same, with CSV, plots and results/report.html
   conductor compare --trace conversation             the real hour, four policies side by side
   conductor compare --policy kvcache-centric --policy my-policy.toml --speed 2
+  conductor replay --speed 3 --policy kvcache-centric+early --retry 2      what a rejection costs if clients come again
   conductor trace stats --json my-trace.jsonl
   conductor experiment run prefill-scheduling
 
@@ -89,7 +91,15 @@ pub(crate) struct WorldArgs {
         allow_negative_numbers = true
     )]
     pub(crate) grid: Option<f64>,
-    /// Seed of the generator, of random policies and of noise.
+    /// Clients that are turned away try again, up to N further times each [default: 0, they give up at once].
+    ///
+    /// The first wait is 0.5 s and each further one twice as long, up to 8 s; up to a quarter is taken off by chance;
+    /// a Retry-After of up to 60 s is waited for. Those are the defaults of OpenAI's Python client, which makes 2
+    /// further tries; an experiment's `[workload]` can change each: `retry = { tries = 2, first_s = 1 }`. A prompt that
+    /// is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TRIES_MAX)))]
+    pub(crate) retry: Option<u32>,
+    /// Seed of the generator, of random policies, of noise and of clients' waits.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Tokens in a KV block, which is what a hash id of the trace stands for.

@@ -121,7 +121,7 @@ fn write_page(folder: &Path, runs: &[&Done]) -> Result<(), Failure> {
 }
 
 fn facts(report: &RunReport) -> Vec<(String, String)> {
-    let facts = [
+    let mut facts = vec![
         ("Requests", report.requests.to_string()),
         (
             "Prompt tokens",
@@ -137,11 +137,18 @@ fn facts(report: &RunReport) -> Vec<(String, String)> {
         ("TTFT limit", format!("{} s", report.slo.ttft_s)),
         ("TBT limit", format!("{} s", report.slo.tbt_s)),
     ];
-    facts.map(|(name, value)| (name.to_string(), value)).into()
+    if report.retry.tries > 0 {
+        facts.push(("Further tries", format!("up to {}", report.retry.tries)));
+    }
+    let named = facts
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value));
+    named.collect()
 }
 
 fn results(runs: &[&Done]) -> ResultTable {
-    let columns = vec![
+    let retried = runs.iter().any(|run| run.report.retry.tries > 0);
+    let mut columns = vec![
         Column::text("Policy"),
         Column::number("TTFT mean", "s", 2).best(Best::Lowest),
         Column::number("TTFT p50", "s", 2).best(Best::Lowest),
@@ -155,9 +162,16 @@ fn results(runs: &[&Done]) -> ResultTable {
         Column::number("Copies", "", 0),
         Column::number("Rejected", "", 0),
     ];
+    if retried {
+        columns.extend([
+            Column::share("Done at first try", 1).best(Best::Highest),
+            Column::share("Done in the end", 1).best(Best::Highest),
+            Column::number("Tries", "", 0),
+        ]);
+    }
     let row = |run: &&Done| {
         let report = &run.report;
-        vec![
+        let mut row = vec![
             Cell::from(report.policy.as_str()),
             Cell::from(report.ttft_s.mean),
             Cell::from(report.ttft_s.p50),
@@ -170,7 +184,15 @@ fn results(runs: &[&Done]) -> ResultTable {
             Cell::from(report.transfer.gb / 1e3),
             Cell::from(report.replications as f64),
             Cell::from(report.rejected as f64),
-        ]
+        ];
+        if retried {
+            row.extend([
+                Cell::from(report.first_try_ratio),
+                Cell::from(report.eventual_ratio),
+                Cell::from(report.attempts as f64),
+            ]);
+        }
+        row
     };
     ResultTable {
         caption: "One row a policy; click a head to sort.".into(),

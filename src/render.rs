@@ -44,7 +44,8 @@ pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
 
 /// The policies as rows, with what people compare.
 pub(crate) fn runs(reports: &[&RunReport]) -> String {
-    let header = [
+    let retried = reports.iter().any(|report| report.retry.tries > 0);
+    let mut header = vec![
         "policy",
         "TTFT s\nmean",
         "\np50",
@@ -60,9 +61,12 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
         "hot\ncopies",
         "\nrejected",
     ];
+    if retried {
+        header.extend(["done at\nfirst try", "in the\nend", "\ntries"]);
+    }
     let rows = reports.iter().map(|report| {
         let (ttft, tbt) = (&report.ttft_s, &report.tbt_s);
-        vec![
+        let mut row = vec![
             report.policy.clone(),
             format!("{:.2}", ttft.mean),
             format!("{:.2}", ttft.p50),
@@ -77,17 +81,33 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
             format!("{:.1}", report.transfer.gb / 1e3),
             report.replications.to_string(),
             report.rejected.to_string(),
-        ]
+        ];
+        if retried {
+            row.extend([
+                format!("{:.1} %", report.first_try_ratio * 100.0),
+                format!("{:.1} %", report.eventual_ratio * 100.0),
+                report.attempts.to_string(),
+            ]);
+        }
+        row
     });
     let table = table(&header, rows);
     let Some(first) = reports.first() else {
         return String::new();
     };
+    let clients = if retried {
+        format!(
+            "Clients that were turned away tried again, up to {} further times each; times count from the first try. ",
+            first.retry.tries
+        )
+    } else {
+        String::new()
+    };
     let cpu: f64 = reports.iter().map(|report| report.cpu_s).sum();
     format!(
         "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s at speed \
          {speed}, on {cluster} ({p} prefill, {d} decode nodes)\n{table}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
-         request's longest 10 % of gaps). Simulated in {cpu:.2} s of processor time. Digest {digest}.",
+         request's longest 10 % of gaps). {clients}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
         trace = first.trace,
         requests = first.requests,
         input = first.input_tokens as f64 / 1e6,

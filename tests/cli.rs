@@ -25,7 +25,8 @@ fn a_run_has_the_fixed_keys_and_adds_up() {
         &["replay", "--requests", "300", "--cluster", "2p2d", "--json"],
         folder.path(),
     ));
-    let fixed = "schema trace cluster policy seed speed requests completed rejected rejected_after_prefill unfinished \
+    let fixed = "schema trace cluster policy seed speed retry requests attempts completed first_try_completed eventually_completed \
+                 first_try_ratio eventual_ratio rejected rejected_after_prefill unfinished \
                  ttft_s tbt_s tpot_s e2e_s effective_ratio slo goodput_rps goodput_tokens_per_s hit_ratio_tokens \
                  hit_ratio_blocks prefill_gpu_s_mean prefill_load decode_load steady_prefill_load steady_decode_load load_correlation wasted_prefill_s \
                  accepted_by_prompt_quartile transfer replications simulated_s wall_s \
@@ -111,8 +112,7 @@ fn the_folder_of_a_run_is_complete_and_replays() {
         fs::read_to_string(out.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
     let requests = read("requests.csv");
-    let header =
-        "id,arrival_s,input,output,prefill_node,decode_node,hit_tokens,ttft_s,tbt_s,e2e_s,outcome";
+    let header = "id,arrival_s,input,output,prefill_node,decode_node,hit_tokens,ttft_s,tbt_s,e2e_s,outcome,tries";
     assert_eq!(requests.lines().next(), Some(header));
     assert_eq!(requests.lines().count(), 151);
     assert!(
@@ -259,6 +259,41 @@ fn the_grid_of_arrivals_is_an_option() {
     assert_eq!(off_grid(&[]), 0);
     assert!(off_grid(&["--grid", "0"]) > 30);
     let output = conductor(&["replay", "--grid", "-1"], folder.path());
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn clients_try_again_only_if_they_are_told_to() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = [
+        "replay",
+        "--requests",
+        "200",
+        "--cluster",
+        "1p1d",
+        "--policy",
+        "kvcache-centric+early",
+    ];
+    let run = |more: &[&str]| stdout(&[&base[..], more].concat(), folder.path());
+    let without = json(&run(&["--json"]));
+    let never = json(&run(&["--json", "--retry", "0"]));
+    assert_eq!(without["digest"], never["digest"]);
+    assert_eq!(without["retry"]["tries"], 0);
+    assert_eq!(without["attempts"], 200);
+    let twice = json(&run(&["--json", "--retry", "2"]));
+    let number = |key: &str| twice[key].as_u64().expect("a count");
+    assert!(number("attempts") > 200 && number("attempts") <= 600);
+    assert_eq!(number("completed") + number("rejected"), 200);
+    assert!(number("first_try_completed") < number("eventually_completed"));
+    let first_s = twice["retry"]["first_s"].as_f64().expect("a number");
+    assert!((first_s - 0.5).abs() < 1e-9, "the default");
+    let table = run(&["--retry", "2"]);
+    assert!(
+        table.contains("first try") && table.contains("up to 2 further times"),
+        "{table}"
+    );
+    assert!(!run(&[]).contains("first try"));
+    let output = conductor(&[&base[..], &["--retry", "-1"]].concat(), folder.path());
     assert_eq!(output.status.code(), Some(2));
 }
 

@@ -53,6 +53,7 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
     let config = RunConfig {
         cluster: job.cluster.clone(),
         policy: job.policy.clone(),
+        retry: job.workload.retry,
         seed: job.seed,
         mode: Mode::FastForward,
         node_samples: job.node_samples,

@@ -7,6 +7,7 @@
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
+use conductor_sim::RetryConfig;
 use conductor_traces::formats::{self, ReadOptions, TraceError};
 use conductor_traces::generate::{GenerateOptions, Workload, WorkloadError, builtin_names};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,9 @@ pub struct WorkloadInput {
     pub grid_s: Option<f64>,
     /// Answers of this length in place of the trace's.
     pub output: Option<Tokens>,
+    /// How clients try again. Not in a workload's file: that says which requests there are, and a trace, which has
+    /// no clients, can be made from it.
+    pub retry: RetryConfig,
     /// Tokens in a block.
     pub block: Tokens,
     /// Sort rows that are out of order, instead of refusing them.
@@ -194,6 +198,7 @@ impl WorkloadInput {
             grid_s: None,
             duration: None,
             output: None,
+            retry: RetryConfig::default(),
             block: Tokens(512),
             sort: false,
             seed: 1,

@@ -9,6 +9,7 @@ use crate::inputs::{self, WorkloadInput};
 use crate::spec::{Part, Setting, Spec, SpecError, Value};
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
+use conductor_sim::{RetryConfig, RetryText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -100,6 +101,7 @@ impl Parts<'_> {
             WorkloadInput::trace(&name, self.root)?
         };
         (workload.block, workload.seed) = (block, seed);
+        let mut retry = RetryText::default();
         for setting in self.of(Part::Workload) {
             let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
             match path[..] {
@@ -109,11 +111,22 @@ impl Parts<'_> {
                 ["limit"] => workload.limit = Some(whole(setting)?),
                 ["output_tokens"] => workload.output = Some(Tokens(whole(setting)?.max(1))),
                 ["rate"] => workload.rate = Some(number(setting)?),
+                ["retry"] => {
+                    let expected = "expected a table, as in retry = { tries = 3 }";
+                    return Err(wrong(setting, expected).into());
+                }
+                ["retry", ..] => {
+                    retry = patch_below(&retry, &setting.key.path[1..], setting)?;
+                    workload.retry = RetryConfig::from_text(&retry).map_err(|error| {
+                        let (expected, found) = (error.expected, error.found);
+                        wrong(setting, format!("expected {expected}, found {found}"))
+                    })?;
+                }
                 ["requests"] => workload.requests = Some(whole(setting)?),
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected = "expected name, duration_s, limit, output_tokens, rate, requests, seed or speed";
+                    let expected = "expected name, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }
@@ -153,11 +166,20 @@ impl Parts<'_> {
     }
 }
 
-/// A text form with one value put in.
+/// A text form with one value put in, at the setting's own path.
 fn patch<T: Serialize + DeserializeOwned>(text: &T, setting: &Setting) -> Result<T, SpecError> {
+    patch_below(text, &setting.key.path, setting)
+}
+
+/// A text form with the setting's value put in at `path`.
+fn patch_below<T: Serialize + DeserializeOwned>(
+    text: &T,
+    path: &[String],
+    setting: &Setting,
+) -> Result<T, SpecError> {
     let mut table = toml::Value::try_from(text).expect("text forms are TOML");
     let value = toml::Value::try_from(&setting.value).expect("a plain value");
-    put(&mut table, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
+    put(&mut table, path, &value).map_err(|message| wrong(setting, message))?;
     table
         .try_into()
         .map_err(|error: toml::de::Error| wrong(setting, error.message()))

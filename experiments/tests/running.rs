@@ -188,6 +188,26 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
             "line 9: `workload.request`: unknown key",
         ),
         (
+            "requests = 400",
+            "requests = 400\nretry = 3",
+            "line 10: `workload.retry`: expected a table, as in retry = { tries = 3 }",
+        ),
+        (
+            "requests = 400",
+            "requests = 400\nretry = { tries = 3, factor = 0.5 }",
+            "line 10: `workload.retry.factor`: expected a number from 1 to 1000, found 0.5",
+        ),
+        (
+            "requests = 400",
+            "requests = 400\nretry = { trys = 3 }",
+            "line 10: `workload.retry.trys`: unknown field `trys`, expected one of `tries`",
+        ),
+        (
+            "requests = 400",
+            "requests = 400\nrate = { low = 3 }",
+            "line 10: `workload.rate.low`: unknown key",
+        ),
+        (
             "\"kimi-conversation\"",
             "\"no-such-trace\"",
             "no-such-trace",
@@ -276,4 +296,41 @@ fn runs_are_repeated_with_the_same_seeds_for_all() {
     assert_eq!(holds, [true, false, true], "{:?}", report.checks);
     assert!(report.checks[0].ci95.is_some() && report.checks[0].low == Some(0.0));
     assert_eq!(report.checks[1].high, Some(0.0));
+}
+
+/// More is asked than one node of each kind can serve; clients come again, or do not.
+const RETRIED: &str = r#"
+name = "retried"
+title = "Retried"
+source = "nowhere"
+cluster = "1p1d"
+policies = ["kvcache-centric+early"]
+[workload]
+name = "kimi-conversation"
+requests = 300
+retry = { first_s = 0.25, jitter = 0.5, honour_retry_after = false }
+[[axes]]
+key = "workload.retry.tries"
+values = [0, 1, 4]
+"#;
+
+#[test]
+fn clients_that_come_again_are_a_setting_of_the_workload() {
+    let spec = Spec::parse(RETRIED).expect("parses");
+    let report = run(&spec, &RunOptions::default()).expect("runs");
+    let [none, one, four] = &report.runs[..] else {
+        panic!("three runs")
+    };
+    assert_eq!(none.attempts, none.requests);
+    assert_eq!(none.first_try_completed, none.completed);
+    assert!(none.rejected > 30, "{} rejected", none.rejected);
+    for run in [one, four] {
+        assert_eq!(run.retry.first_s.to_string(), "0.25");
+        assert_eq!(run.input_tokens, none.input_tokens);
+        assert!(run.first_try_completed < run.eventually_completed);
+        assert_eq!(run.completed + run.rejected, run.requests);
+        assert_eq!(run.decisions, run.attempts);
+    }
+    assert!(none.attempts < one.attempts && one.attempts < four.attempts);
+    assert!(one.eventual_ratio < four.eventual_ratio);
 }

@@ -3,10 +3,12 @@
 //! The Conductor is told every fact in the order of the queue and decides everything; the engine only finds out how
 //! long things take. Facts and orders go through one place (`tell`), which also keeps the journal.
 
+mod arrivals;
 mod decode;
 mod flows;
 mod prefill;
 
+use crate::clients::{Clients, RetryConfig};
 use crate::error::SimError;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
@@ -20,10 +22,10 @@ use conductor_core::conductor::{Conductor, Counters, Loads};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::cost::Costs;
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::journal::{self, Header, Recorder};
 use conductor_core::node::{CacheChanges, Ended, JobId};
-use conductor_core::units::{Bytes, Nanos, Tokens};
+use conductor_core::units::{Bytes, Nanos};
 use conductor_core::workload::WorkloadRequest;
 use flows::Purpose;
 use std::cmp::Reverse;
@@ -50,7 +52,9 @@ pub struct RunConfig {
     pub cluster: ClusterConfig,
     /// How the Conductor decides.
     pub policy: PolicyConfig,
-    /// Seed of random policies and of noise.
+    /// How clients that are turned away try again.
+    pub retry: RetryConfig,
+    /// Seed of random policies, of noise and of clients' waits.
     pub seed: u64,
     /// How machines are advanced.
     pub mode: Mode,
@@ -106,7 +110,7 @@ pub struct Observer<'a> {
     pub progress: Option<&'a mut dyn FnMut(Progress)>,
 }
 
-/// A request in the system.
+/// A request in the system, or one whose client waits to try again.
 struct Live {
     request: WorkloadRequest,
     prefill_node: NodeId,
@@ -117,6 +121,8 @@ struct Live {
     /// Blocks from another node.
     copy: Copy,
     first_token: Nanos,
+    /// What its client was asked to wait when it was turned away.
+    retry_after: Option<Nanos>,
     record: RequestRecord,
 }
 
@@ -153,9 +159,11 @@ struct Engine<'a> {
     network: Network,
     purposes: Vec<Purpose>,
     deliveries: BinaryHeap<Reverse<(Nanos, u64)>>,
+    clients: Clients,
     /// Requests from number `base` on; ended ones in between are `None`.
     live: VecDeque<Option<Live>>,
     base: u64,
+    /// Those that are not `None`, in the system or not.
     unfinished: usize,
     changes: CacheChanges,
     ended: Vec<Ended>,
@@ -216,6 +224,7 @@ impl<'a> Engine<'a> {
             now: Nanos::ZERO,
             purposes: Vec::new(),
             deliveries: BinaryHeap::new(),
+            clients: Clients::new(config.retry, config.seed),
             live: VecDeque::new(),
             base: 0,
             unfinished: 0,
@@ -270,6 +279,7 @@ impl<'a> Engine<'a> {
                     self.arrive(request)?;
                     next = self.next_arrival(requests, previous)?;
                 }
+                Source::Retry => self.come_again()?,
                 Source::Sample => self.sample(next.as_ref().map(|request| request.arrival)),
             }
             self.queue
@@ -279,13 +289,15 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// True if no node, flow or delivery has anything to happen.
+    /// True if no node, flow, delivery or client has anything to happen.
     fn nothing_but_samples(&self) -> bool {
         let idle = self.nodes.iter().all(|node| match node {
             Node::Prefill(node) => node.running.is_none(),
             Node::Decode(node) => node.running.is_none(),
         });
-        idle && self.network.next_end().is_none() && self.deliveries.is_empty()
+        idle && self.network.next_end().is_none()
+            && self.deliveries.is_empty()
+            && self.clients.waiting() == 0
     }
 
     fn deadlock(&self) -> SimError {
@@ -300,86 +312,6 @@ impl<'a> Engine<'a> {
             unfinished: self.unfinished,
             first: RequestId(first),
         }
-    }
-
-    fn next_arrival(
-        &mut self,
-        requests: &mut dyn Iterator<Item = Result<WorkloadRequest, SimError>>,
-        previous: Nanos,
-    ) -> Result<Option<WorkloadRequest>, SimError> {
-        let next = requests.next().transpose()?;
-        if let Some(request) = &next
-            && request.arrival < previous
-        {
-            let row = self.result.records.len() as u64 + 1;
-            return Err(SimError::ArrivalsGoBack {
-                row,
-                at: request.arrival,
-                previous,
-            });
-        }
-        self.queue.set(
-            Source::Arrival,
-            next.as_ref().map(|request| request.arrival),
-        );
-        Ok(next)
-    }
-
-    fn arrive(&mut self, request: WorkloadRequest) -> Result<(), SimError> {
-        let id = RequestId(self.result.records.len() as u64);
-        let record = RequestRecord {
-            id,
-            arrival: request.arrival,
-            input: request.input,
-            output: request.output,
-            blocks: request.blocks.len() as u32,
-            placed: None,
-            hit_blocks: 0,
-            hit: Tokens::ZERO,
-            prefill: Nanos::ZERO,
-            ttft: None,
-            tbt: None,
-            decode: None,
-            outcome: Outcome::Completed,
-        };
-        // Its place among the records; filled in again when it ends.
-        self.result.records.push(record);
-        let (input, output) = (request.input, request.output);
-        let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
-        let blocks: Vec<BlockHash> = request.blocks.clone();
-        let live = Live {
-            request,
-            prefill_node,
-            decode_node,
-            job: None,
-            stream: None,
-            copy: Copy::Nothing,
-            first_token: Nanos::ZERO,
-            record,
-        };
-        self.live.push_back(Some(live));
-        self.unfinished += 1;
-        let ticket = Ticket {
-            request: id,
-            attempt: 0,
-        };
-        let oracle = self.config.policy.admission.is_oracle();
-        let answer = oracle.then_some(output);
-        self.tell(&Event::Arrived {
-            answer,
-            ticket,
-            input,
-            blocks: blocks.into(),
-        })?;
-        if let Some(progress) = &mut self.observer.progress
-            && id.0.is_multiple_of(512)
-        {
-            progress(Progress {
-                arrived: id.0,
-                now: self.now,
-            });
-        }
-        Ok(())
     }
 
     /// Tells the Conductor a fact, keeps the journal, and carries out the orders.
@@ -429,9 +361,13 @@ impl<'a> Engine<'a> {
                 self.set_delivery();
             }
             Action::Reject {
-                request, reason, ..
+                request,
+                reason,
+                retry_after,
             } => {
-                self.live_mut(request.0).record.outcome = Outcome::Rejected(reason);
+                let live = self.live_mut(request.0);
+                live.record.outcome = Outcome::Rejected(reason);
+                live.retry_after = Some(retry_after);
                 self.close(request.0);
             }
             Action::Abort { .. } | Action::Resubmit { .. } => {
@@ -452,18 +388,6 @@ impl<'a> Engine<'a> {
             .expect("only live requests are asked for")
     }
 
-    /// The request has ended: its record is final.
-    fn close(&mut self, request: u64) {
-        let place = (request - self.base) as usize;
-        let live = self.live[place].take().expect("a request ends once");
-        self.result.records[request as usize] = live.record;
-        self.unfinished -= 1;
-        while self.live.front().is_some_and(Option::is_none) {
-            self.live.pop_front();
-            self.base += 1;
-        }
-    }
-
     fn node_due(&mut self, node: NodeId) -> Result<(), SimError> {
         match &self.nodes[node.index()] {
             Node::Prefill(_) => self.prefill_due(node),
@@ -471,12 +395,15 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival.
+    /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival, of
+    /// which `arrival` is the workload's.
     fn sample(&mut self, arrival: Option<Nanos>) {
+        let inside = self.unfinished - self.clients.waiting();
+        let arrival = arrival.into_iter().chain(self.clients.next()).min();
         self.result.timeline.thin();
         let period = self.result.timeline.period;
         let mut periods = 1;
-        if self.unfinished == 0
+        if inside == 0
             && let Some(arrival) = arrival
         {
             periods = (arrival.saturating_sub(self.now).0 / period.0).max(1);
@@ -489,7 +416,7 @@ impl<'a> Engine<'a> {
             at: self.now,
             prefill_load: self.loads.prefill,
             decode_load: self.loads.decode,
-            live: self.unfinished as u64,
+            live: inside as u64,
             ..self.tokens
         });
         if !self.config.node_samples {

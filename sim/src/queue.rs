@@ -1,7 +1,10 @@
 //! What happens next: one entry for each thing that can happen, in the specified order.
 //!
 //! The order of one instant is part of the specification: completions (nodes by number, then the network, then
-//! deliveries), then arrivals, then samples. Nothing depends on the order in which entries were made.
+//! deliveries), then arrivals, then samples. Arrivals of one instant are first those of the workload, in its order,
+//! then clients that come again, by the number of their request: who is new does not wait behind who was turned away,
+//! and the workload's own order is the same whether clients try again or not. Nothing depends on the order in which
+//! entries were made.
 
 use crate::heap::IndexedHeap;
 use conductor_core::ids::NodeId;
@@ -18,6 +21,8 @@ pub enum Source {
     Delivery,
     /// The next request arrives.
     Arrival,
+    /// The next client that was turned away comes again.
+    Retry,
     /// The next sample is due.
     Sample,
 }
@@ -56,6 +61,7 @@ impl EventQueue {
             Some(0) => Source::Network,
             Some(1) => Source::Delivery,
             Some(2) => Source::Arrival,
+            Some(3) => Source::Retry,
             Some(_) => Source::Sample,
         };
         Some((at, source))
@@ -68,7 +74,8 @@ impl EventQueue {
             Source::Network => (self.nodes, Phase::Completion),
             Source::Delivery => (self.nodes + 1, Phase::Completion),
             Source::Arrival => (self.nodes + 2, Phase::Arrival),
-            Source::Sample => (self.nodes + 3, Phase::Telemetry),
+            Source::Retry => (self.nodes + 3, Phase::Arrival),
+            Source::Sample => (self.nodes + 4, Phase::Telemetry),
         };
         match at {
             Some(at) => self.heap.set(member, (at, phase)),
@@ -90,6 +97,7 @@ mod tests {
             Source::Network,
             Source::Delivery,
             Source::Arrival,
+            Source::Retry,
             Source::Sample,
         ];
         for &source in order.iter().rev() {

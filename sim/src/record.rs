@@ -1,8 +1,12 @@
 //! What became of each request.
+//!
+//! A request is one thing that a user wants, however often its client tries. Times from its arrival are from the first
+//! try's; where it was, what it reused and how it ended are the last try's; what earlier tries cost is kept apart.
 
 use conductor_core::action::RejectReason;
 use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::units::{Nanos, Tokens};
+use conductor_core::workload::WorkloadRequest;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +31,25 @@ impl Outcome {
     }
 }
 
+/// What the prefills of a request's tries cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prefills {
+    /// How many there were.
+    pub count: u32,
+    /// Their time alone, together.
+    pub time: Nanos,
+    /// Leading blocks that they reused, together.
+    pub hit_blocks: u32,
+    /// Tokens in them.
+    pub hit: Tokens,
+}
+
 /// One request's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// Its number, by arrival.
     pub id: RequestId,
-    /// When it arrived.
+    /// When it arrived, for the first time.
     pub arrival: Nanos,
     /// Prompt length.
     pub input: Tokens,
@@ -40,26 +57,90 @@ pub struct RequestRecord {
     pub output: Tokens,
     /// Blocks of the prompt.
     pub blocks: u32,
-    /// Where it was placed: prefill and decode node.
+    /// Tries that its client made: 1, and more only if clients try again.
+    pub tries: u32,
+    /// How the first of them ended.
+    pub first_outcome: Outcome,
+    /// Prefills of the tries before the last one; each was in vain, or there would be no later try.
+    pub earlier: Prefills,
+    /// Where the last try was placed: prefill and decode node.
     pub placed: Option<(NodeId, NodeId)>,
-    /// Leading blocks that it reused.
+    /// Leading blocks that the last try reused.
     pub hit_blocks: u32,
     /// Tokens in them.
     pub hit: Tokens,
-    /// Time of its prefill alone.
+    /// Time of the last try's prefill alone; 0 if it had none.
     pub prefill: Nanos,
-    /// Arrival to first token.
+    /// First arrival to the last try's first token.
     pub ttft: Option<Nanos>,
     /// Mean of the longest 10 % of its token gaps.
     pub tbt: Option<Nanos>,
     /// First to last token.
     pub decode: Option<Nanos>,
-    /// How it ended.
+    /// How it ended: how its last try did.
     pub outcome: Outcome,
 }
 
 impl RequestRecord {
-    /// Arrival to last token.
+    /// The record of a request that arrives.
+    #[must_use]
+    pub(crate) const fn new(id: RequestId, request: &WorkloadRequest) -> Self {
+        Self {
+            id,
+            arrival: request.arrival,
+            input: request.input,
+            output: request.output,
+            blocks: request.blocks.len() as u32,
+            tries: 1,
+            first_outcome: Outcome::Completed,
+            earlier: Prefills {
+                count: 0,
+                time: Nanos::ZERO,
+                hit_blocks: 0,
+                hit: Tokens::ZERO,
+            },
+            placed: None,
+            hit_blocks: 0,
+            hit: Tokens::ZERO,
+            prefill: Nanos::ZERO,
+            ttft: None,
+            tbt: None,
+            decode: None,
+            outcome: Outcome::Completed,
+        }
+    }
+
+    /// The client comes again: what the try before cost is kept, the rest begins anew.
+    pub(crate) const fn next_try(&mut self) {
+        self.tries += 1;
+        self.earlier = self.prefills();
+        self.placed = None;
+        (self.hit_blocks, self.hit, self.prefill) = (0, Tokens::ZERO, Nanos::ZERO);
+        (self.ttft, self.tbt, self.decode) = (None, None, None);
+    }
+
+    /// The prefills of all tries.
+    #[must_use]
+    pub const fn prefills(&self) -> Prefills {
+        let earlier = self.earlier;
+        Prefills {
+            count: earlier.count + !self.prefill.is_zero() as u32,
+            time: Nanos(earlier.time.0 + self.prefill.0),
+            hit_blocks: earlier.hit_blocks + self.hit_blocks,
+            hit: Tokens(earlier.hit.0 + self.hit.0),
+        }
+    }
+
+    /// Time of the prefills that were in vain.
+    #[must_use]
+    pub fn wasted_prefill(&self) -> Nanos {
+        match self.outcome {
+            Outcome::RejectedAfterPrefill => self.earlier.time + self.prefill,
+            Outcome::Completed | Outcome::Rejected(_) => self.earlier.time,
+        }
+    }
+
+    /// First arrival to last token.
     #[must_use]
     pub fn e2e(&self) -> Option<Nanos> {
         Some(self.ttft? + self.decode?)
@@ -73,7 +154,8 @@ impl RequestRecord {
         Some(self.decode? / gaps)
     }
 
-    /// True if it completed within both limits. Without a gap the TBT limit is met.
+    /// True if it completed within both limits, as its user saw it: waits between tries are part of the time to first
+    /// token. Without a gap the TBT limit is met.
     #[must_use]
     pub fn is_effective(&self, ttft: Nanos, tbt: Nanos) -> bool {
         self.outcome == Outcome::Completed

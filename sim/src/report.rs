@@ -6,6 +6,7 @@ mod overload;
 pub use files::{write_requests, write_timeline};
 pub use overload::LoadCorrelation;
 
+use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult};
 use crate::record::{Outcome, RequestRecord};
 use crate::stats::{Spread, Summary};
@@ -29,27 +30,39 @@ pub struct RunReport {
     pub policy: String,
     /// Seed.
     pub seed: u64,
-    /// How many times faster than its stamps the trace was replayed.
+    /// How many times faster than its stamps the trace was replayed; clients' waits are as long as ever.
     pub speed: f64,
-    /// Requests that arrived.
+    /// How clients that were turned away tried again; `tries` is 0 if they did not.
+    pub retry: RetryText,
+    /// Requests that arrived; a request that is tried again is the same request.
     pub requests: u64,
+    /// Tries of all requests.
+    pub attempts: u64,
     /// Requests whose answer was completed.
     pub completed: u64,
-    /// Requests that were turned away, those after prefill included.
+    /// Those whose first try was.
+    pub first_try_completed: u64,
+    /// Those that were, at whichever try: `completed`, by the name that goes with the one above.
+    pub eventually_completed: u64,
+    /// `first_try_completed` as a share of all requests.
+    pub first_try_ratio: f64,
+    /// `eventually_completed` as a share of all requests.
+    pub eventual_ratio: f64,
+    /// Requests that were turned away for good, those after prefill included.
     pub rejected: u64,
-    /// Requests whose prefill was in vain.
+    /// Requests whose last try was turned away after its prefill.
     pub rejected_after_prefill: u64,
     /// Requests that neither completed nor were rejected.
     pub unfinished: u64,
-    /// Time to first token, of requests that got one.
+    /// First arrival to the last try's first token, of requests that got one. Waits between tries are part of it.
     pub ttft_s: Summary,
     /// Mean of the longest 10 % of a request's token gaps, of completed requests with a gap.
     pub tbt_s: Summary,
     /// Mean gap of a request, of completed requests with a gap.
     pub tpot_s: Summary,
-    /// Arrival to last token, of completed requests.
+    /// First arrival to last token, of completed requests.
     pub e2e_s: Summary,
-    /// Share of all requests that completed within both limits.
+    /// Share of all requests that completed within both limits, as users saw it: from the first arrival.
     pub effective_ratio: f64,
     /// The limits.
     pub slo: SloReport,
@@ -57,11 +70,11 @@ pub struct RunReport {
     pub goodput_rps: f64,
     /// Answer tokens of requests within the limits, a second of simulated time.
     pub goodput_tokens_per_s: f64,
-    /// Share of prompt tokens that were reused.
+    /// Share of the prompt tokens of all prefills that were reused.
     pub hit_ratio_tokens: f64,
-    /// Share of prompt blocks that were reused.
+    /// Share of the prompt blocks of all prefills that were reused.
     pub hit_ratio_blocks: f64,
-    /// Mean time of a prefill alone.
+    /// Mean prefill time alone of a request that had any; with another try after a prefill, of all its prefills.
     pub prefill_gpu_s_mean: f64,
     /// Load of the prefill pool over the samples.
     pub prefill_load: Spread,
@@ -73,9 +86,9 @@ pub struct RunReport {
     pub steady_decode_load: Spread,
     /// How the loads of the two pools go together while requests arrive.
     pub load_correlation: LoadCorrelation,
-    /// Seconds of prefill for requests that were turned away after it.
+    /// Seconds of prefill for tries that were turned away after it.
     pub wasted_prefill_s: f64,
-    /// Share of requests that completed, by quartile of prompt length, the shortest quarter first.
+    /// Share of requests that completed, at whichever try, by quartile of prompt length, the shortest quarter first.
     pub accepted_by_prompt_quartile: [f64; 4],
     /// KV that crossed the network between nodes.
     pub transfer: TransferReport,
@@ -91,7 +104,7 @@ pub struct RunReport {
     pub peak_rss_mb: f64,
     /// Events of the simulation.
     pub events: u64,
-    /// Requests that were dispatched or turned away.
+    /// Tries that were dispatched or turned away.
     pub decisions: u64,
     /// Prefill nodes.
     pub nodes_prefill: usize,
@@ -156,12 +169,16 @@ impl RunReport {
                 .filter(|record| record.is_effective(slo.ttft, slo.tbt))
         };
         let simulated_s = result.simulated.as_secs_f64();
-        let started = || records.iter().filter(|record| !record.prefill.is_zero());
+        let prefills = || {
+            let all = records.iter().map(|record| (record, record.prefills()));
+            all.filter(|(_, prefills)| prefills.count > 0)
+        };
         let completed = || {
             records
                 .iter()
                 .filter(|record| record.outcome == Outcome::Completed)
         };
+        let first_try_completed = completed().filter(|record| record.tries == 1).count() as u64;
         let pools = &result.timeline.pools;
         let (from, to) = arrivals_between(records).unwrap_or_default();
         let steady = || {
@@ -175,8 +192,14 @@ impl RunReport {
             policy: config.policy.name.clone(),
             seed: config.seed,
             speed: labels.speed,
+            retry: config.retry.to_text(),
             requests: records.len() as u64,
+            attempts: records.iter().map(|record| u64::from(record.tries)).sum(),
             completed: completed().count() as u64,
+            first_try_completed,
+            eventually_completed: completed().count() as u64,
+            first_try_ratio: ratio(first_try_completed as f64, records.len() as f64),
+            eventual_ratio: ratio(completed().count() as f64, records.len() as f64),
             rejected: rejected_after_prefill
                 + count(|outcome| matches!(outcome, Outcome::Rejected(_))),
             rejected_after_prefill,
@@ -196,18 +219,20 @@ impl RunReport {
                 simulated_s,
             ),
             hit_ratio_tokens: ratio(
-                started().map(|record| record.hit.0).sum::<u64>() as f64,
-                started().map(|record| record.input.0).sum::<u64>() as f64,
+                prefills().map(|(_, all)| all.hit.0).sum::<u64>() as f64,
+                prefills()
+                    .map(|(record, all)| record.input.0 * u64::from(all.count))
+                    .sum::<u64>() as f64,
             ),
             hit_ratio_blocks: ratio(
-                started()
-                    .map(|record| u64::from(record.hit_blocks))
+                prefills()
+                    .map(|(_, all)| u64::from(all.hit_blocks))
                     .sum::<u64>() as f64,
-                started()
-                    .map(|record| u64::from(record.blocks))
+                prefills()
+                    .map(|(record, all)| u64::from(record.blocks) * u64::from(all.count))
                     .sum::<u64>() as f64,
             ),
-            prefill_gpu_s_mean: Summary::of(started().map(|record| record.prefill).collect()).mean,
+            prefill_gpu_s_mean: Summary::of(prefills().map(|(_, all)| all.time).collect()).mean,
             prefill_load: Spread::of(
                 pools.iter().map(|sample| sample.prefill_load),
                 result.timeline.idle,

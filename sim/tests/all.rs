@@ -4,3 +4,4 @@ mod clusters;
 mod invariants;
 mod links;
 mod modes;
+mod retries;

@@ -4,7 +4,7 @@ use conductor_core::config::{ClusterConfig, PolicyConfig, Profile};
 use conductor_core::ids::BlockHash;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
-use conductor_sim::{Mode, Observer, RunConfig, RunResult};
+use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, RunResult};
 use proptest::prelude::*;
 use std::convert::Infallible;
 
@@ -27,6 +27,7 @@ impl Scenario {
         RunConfig {
             cluster: ClusterConfig::parse(&self.cluster, &[profile]).expect("the cluster is valid"),
             policy: PolicyConfig::parse(&self.policy).expect("the policy is valid"),
+            retry: RetryConfig::default(),
             seed: self.seed,
             mode,
             node_samples: false,

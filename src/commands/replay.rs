@@ -8,7 +8,7 @@ use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::{
     self, COMPARED_POLICIES, DEFAULT_WORKLOAD, Source, WorkloadInput,
 };
-use conductor_sim::{Observer, Progress};
+use conductor_sim::{Observer, Progress, RetryConfig, RetryText};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::File;
@@ -130,6 +130,11 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     workload.requests = args.requests;
     workload.rate = args.rate;
     workload.grid_s = args.grid;
+    workload.retry = RetryConfig::from_text(&RetryText {
+        tries: args.retry.unwrap_or(0),
+        ..RetryText::default()
+    })
+    .map_err(Failure::input)?;
     workload.sort = args.sort;
     workload.seed = args.seed;
     Ok(workload)

@@ -4,7 +4,7 @@ mod check;
 mod curve;
 
 use super::error::line_of;
-use super::text::{FitText, PublishedText, SpecText, Values};
+use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
 use super::{Axis, Check, Fit, Key, Part, Published, Setting, Spec, SpecError, Value, values_of};
 use crate::fit::Bracket;
 use crate::metric::Metric;
@@ -194,10 +194,18 @@ impl Parser<'_> {
         }
         for (key, value) in &written.workload {
             let line = self.line(key);
-            let key = Key::parse(&format!("workload.{}", key.get_ref()))
-                .expect("every key of a workload is a key");
-            let value = value.clone();
-            base.push(Setting { key, value, line });
+            let mut put = |below: &str, value: &Value| {
+                let key = Key::parse(&format!("workload.{}{below}", key.get_ref()))
+                    .expect("every key of a workload is a key");
+                let value = value.clone();
+                base.push(Setting { key, value, line });
+            };
+            match value {
+                WorkloadText::Plain(value) => put("", value),
+                WorkloadText::Below(values) => values
+                    .iter()
+                    .for_each(|(key, value)| put(&format!(".{key}"), value)),
+            }
         }
         for (key, value) in &written.set {
             let (line, value) = (self.line(key), value.clone());

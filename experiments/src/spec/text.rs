@@ -9,6 +9,17 @@ use toml::Spanned;
 /// Plain values by key.
 pub(super) type Values = BTreeMap<Spanned<String>, Value>;
 
+/// What stands behind a key of `[workload]`: a plain value, or the values below it (`retry = { tries = 3 }`).
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a string, a number, true or false, or a table of these"
+)]
+pub(super) enum WorkloadText {
+    Plain(Value),
+    Below(BTreeMap<String, Value>),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SpecText {
@@ -24,7 +35,7 @@ pub(super) struct SpecText {
     pub(super) policies: Option<Spanned<Vec<Value>>>,
     /// `[workload]`
     #[serde(default)]
-    pub(super) workload: Values,
+    pub(super) workload: BTreeMap<Spanned<String>, WorkloadText>,
     /// `[set]`: further settings of all runs, by dotted key.
     #[serde(default)]
     pub(super) set: Values,

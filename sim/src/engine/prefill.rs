@@ -10,7 +10,7 @@ use conductor_core::ids::{NodeId, RequestId, Ticket};
 use conductor_core::units::Tokens;
 use std::cmp::Reverse;
 
-/// The simulator has one attempt a request: nodes do not fail here.
+/// The simulator has one attempt a try: nodes do not fail here. A try begins when the one before it has ended.
 pub(super) const fn ticket_of(request: u64) -> Ticket {
     Ticket {
         request: RequestId(request),

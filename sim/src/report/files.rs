@@ -6,7 +6,8 @@ use conductor_core::config::Role;
 use conductor_core::units::Nanos;
 use std::io::Write;
 
-/// Writes one row a request. Times in seconds; empty where there is none.
+/// Writes one row a request. Times in seconds; empty where there is none. With several tries, nodes, hit tokens and
+/// outcome are the last one's, and times are from the first one's arrival.
 ///
 /// # Errors
 /// If `out` fails.
@@ -24,6 +25,7 @@ pub fn write_requests(result: &RunResult, out: impl Write) -> Result<(), csv::Er
         "tbt_s",
         "e2e_s",
         "outcome",
+        "tries",
     ])?;
     let seconds = |time: Option<Nanos>| {
         time.map_or_else(String::new, |time| format!("{:.9}", time.as_secs_f64()))
@@ -46,6 +48,7 @@ pub fn write_requests(result: &RunResult, out: impl Write) -> Result<(), csv::Er
             seconds(record.tbt),
             seconds(record.e2e()),
             record.outcome.name().to_string(),
+            record.tries.to_string(),
         ])?;
     }
     rows.flush()?;

@@ -74,8 +74,8 @@ fn correlation(pairs: &[(f64, f64)]) -> f64 {
     }
 }
 
-/// Share of requests that were completed, by quartile of prompt length: shortest quarter first. Rejecting every long
-/// prompt is no success.
+/// Share of requests that were completed, at whichever try, by quartile of prompt length: shortest quarter first.
+/// Rejecting every long prompt is no success.
 #[must_use]
 pub(super) fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4] {
     let mut order: Vec<&RequestRecord> = records.iter().collect();
@@ -95,13 +95,14 @@ pub(super) fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4]
     [0, 1, 2, 3].map(quarter)
 }
 
-/// Seconds of prefill for requests that were turned away after it.
+/// Seconds of prefill for tries that were turned away after it, earlier tries of requests that succeeded included.
 #[must_use]
 pub(super) fn wasted_prefill_s(records: &[RequestRecord]) -> f64 {
     let wasted = records
         .iter()
-        .filter(|record| record.outcome == Outcome::RejectedAfterPrefill);
-    wasted.fold(0.0, |sum, record| sum + record.prefill.as_secs_f64())
+        .map(RequestRecord::wasted_prefill)
+        .filter(|wasted| !wasted.is_zero());
+    wasted.fold(0.0, |sum, wasted| sum + wasted.as_secs_f64())
 }
 
 #[cfg(test)]

@@ -1,0 +1,120 @@
+//! Requests in the loop: arrival, another try, end.
+//!
+//! To the Conductor each try is a request that arrives: it is admitted like any other, and the try before it has ended.
+
+use super::prefill::ticket_of;
+use super::{Copy, Engine, Live, Progress};
+use crate::error::SimError;
+use crate::queue::Source;
+use crate::record::RequestRecord;
+use conductor_core::event::Event;
+use conductor_core::ids::{NodeId, RequestId};
+use conductor_core::units::Nanos;
+use conductor_core::workload::WorkloadRequest;
+
+impl Engine<'_> {
+    /// Takes the workload's next request, which arrives no earlier than `previous`.
+    pub(super) fn next_arrival(
+        &mut self,
+        requests: &mut dyn Iterator<Item = Result<WorkloadRequest, SimError>>,
+        previous: Nanos,
+    ) -> Result<Option<WorkloadRequest>, SimError> {
+        let next = requests.next().transpose()?;
+        if let Some(request) = &next
+            && request.arrival < previous
+        {
+            let row = self.result.records.len() as u64 + 1;
+            return Err(SimError::ArrivalsGoBack {
+                row,
+                at: request.arrival,
+                previous,
+            });
+        }
+        self.queue.set(
+            Source::Arrival,
+            next.as_ref().map(|request| request.arrival),
+        );
+        Ok(next)
+    }
+
+    /// A request arrives for the first time.
+    pub(super) fn arrive(&mut self, request: WorkloadRequest) -> Result<(), SimError> {
+        let id = RequestId(self.result.records.len() as u64);
+        let record = RequestRecord::new(id, &request);
+        // Its place among the records; filled in again when it ends.
+        self.result.records.push(record);
+        let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
+        self.live.push_back(Some(Live {
+            request,
+            prefill_node,
+            decode_node,
+            job: None,
+            stream: None,
+            copy: Copy::Nothing,
+            first_token: Nanos::ZERO,
+            retry_after: None,
+            record,
+        }));
+        self.unfinished += 1;
+        self.ask(id)?;
+        if let Some(progress) = &mut self.observer.progress
+            && id.0.is_multiple_of(512)
+        {
+            progress(Progress {
+                arrived: id.0,
+                now: self.now,
+            });
+        }
+        Ok(())
+    }
+
+    /// The next client that was turned away comes again.
+    pub(super) fn come_again(&mut self) -> Result<(), SimError> {
+        let id = self.clients.pop().expect("due only if a client waits");
+        self.queue.set(Source::Retry, self.clients.next());
+        let live = self.live_mut(id.0);
+        debug_assert!(
+            live.job.is_none() && live.stream.is_none(),
+            "the try before has ended"
+        );
+        live.record.next_try();
+        self.ask(id)
+    }
+
+    /// Puts a request before the Conductor.
+    fn ask(&mut self, id: RequestId) -> Result<(), SimError> {
+        let oracle = self.config.policy.admission.is_oracle();
+        let request = &self.live_mut(id.0).request;
+        let blocks = request.blocks.clone();
+        let arrived = Event::Arrived {
+            ticket: ticket_of(id.0),
+            input: request.input,
+            answer: oracle.then_some(request.output),
+            blocks: blocks.into(),
+        };
+        self.tell(&arrived)
+    }
+
+    /// A try has ended as its record says. Its client waits to come again, or the record is final.
+    pub(super) fn close(&mut self, request: u64) {
+        let now = self.now;
+        let live = self.live_mut(request);
+        let asked = live.retry_after.take();
+        if live.record.tries == 1 {
+            live.record.first_outcome = live.record.outcome;
+        }
+        let record = live.record;
+        if self.clients.ended(now, &record, asked) {
+            self.queue.set(Source::Retry, self.clients.next());
+            return;
+        }
+        let place = (request - self.base) as usize;
+        self.live[place] = None;
+        self.result.records[request as usize] = record;
+        self.unfinished -= 1;
+        while self.live.front().is_some_and(Option::is_none) {
+            self.live.pop_front();
+            self.base += 1;
+        }
+    }
+}
