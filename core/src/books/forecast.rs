@@ -198,7 +198,8 @@ impl Forecast {
     }
 
     /// Who will decode at `time`, anywhere or on one node: each who is there or will have joined, as likely as `stays`
-    /// says for its slot, the time since it began, and the time from now, or from its beginning, to `time`.
+    /// says for its slot, the time since it began, and the time from now, or from its beginning, to `time`. Who was
+    /// admitted and joins later counts in full: that room is promised.
     #[must_use]
     pub fn expected(
         &self,
@@ -209,7 +210,11 @@ impl Forecast {
     ) -> Decoding {
         let mut sum = Sum::default();
         for (slot, entry) in self.entries.iter().enumerate() {
-            if entry.start > time || node.is_some_and(|node| node != entry.node) {
+            if entry.start == Nanos::MAX || node.is_some_and(|node| node != entry.node) {
+                continue;
+            }
+            if entry.start > time {
+                sum.add(&entry.moved_to(time));
                 continue;
             }
             let chance = match entry.began {

@@ -102,6 +102,7 @@ impl Conductor {
                 now: self.now,
                 ttft,
                 this: stretch,
+                first_join: self.now + self.prefill_books.by_free().first().map_or(Nanos::ZERO, |&node| self.prefill_books.queue(node, self.now)),
                 slo: self.policy.slo,
                 room: Room {
                     block: self.cluster.block,
@@ -126,15 +127,11 @@ impl Conductor {
         })
     }
 
-    /// The decoding that a request is predicted to do from `start` on. Its tokens will come as fast as the node's batch
-    /// lets them with this request in it.
+    /// The decoding that a request is predicted to do from `start` on.
     fn predict(&self, arrival: &Arrival<'_>, decode: NodeId, start: Nanos) -> Stretch {
-        let input = arrival.input;
-        let batch = self.decode_books.assigned(decode) + 1;
-        let tokens = self.decode_books.reserved(decode) + input + self.policy.decode.output_reserve;
-        let step = self.costs.of(decode).decode_step(batch, tokens);
+        let step = self.step_with(decode, arrival.input);
         let time = self.predictor.remaining(Answering {
-            input,
+            input: arrival.input,
             since: Nanos::ZERO,
             step,
             answer: arrival.answer,
@@ -143,9 +140,15 @@ impl Conductor {
             node: decode,
             start,
             time,
-            context: input,
+            context: arrival.input,
             step,
         }
+    }
+
+    /// The predicted time of a token on a decode node with one request more than decode there now.
+    pub(super) fn step_with(&self, node: NodeId, input: Tokens) -> Nanos {
+        let (batch, tokens) = self.decode_books.decoding(node);
+        self.costs.of(node).decode_step(batch + 1, tokens + input)
     }
 
     /// Who decodes for longer than was predicted is predicted again.

@@ -37,6 +37,7 @@ impl Conductor {
         let Some((slot, mut live)) = self.live_in(ticket, Phase::Transferring) else {
             return;
         };
+        live.step = self.step_with(live.decode, live.input);
         self.decode_books.begin(live.decode, live.reserved);
         live.phase = Phase::Decoding;
         self.forecast.begin(slot, self.now);

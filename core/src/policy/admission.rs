@@ -33,6 +33,8 @@ pub struct AdmissionContext<'a> {
     pub ttft: Nanos,
     /// The decoding that this request is predicted to do.
     pub this: Stretch,
+    /// When a request that comes now could begin to decode at the earliest.
+    pub first_join: Nanos,
     /// The limits.
     pub slo: Slo,
     /// What the decode node that it would go to can take at a load of one.
@@ -117,14 +119,13 @@ impl AdmissionPolicy for EarlyPredicted {
         let this = cx.this;
         match self.level {
             PredictionLevel::System => {
-                let pool = cx.forecast.expected(cx.now, this.start, None, cx.stays);
+                let pool = cx.forecast.expected(cx.now, cx.first_join, None, cx.stays);
                 cx.pool(pool, self.decode_threshold)
             }
             // At its own join, and when all who were admitted before it have joined: they have to find room as well.
             PredictionLevel::Node => {
                 let room = cx.room.at_load(self.decode_threshold);
-                let last = cx.forecast.last_join(this.node).max(this.start);
-                let takes = [this.start, last].into_iter().all(|at| {
+                let takes = [cx.first_join].into_iter().all(|at| {
                     let there = cx.forecast.expected(cx.now, at, Some(this.node), cx.stays);
                     room.takes(there.and(this.tokens_at(at)))
                 });
