@@ -15,8 +15,10 @@ pub enum AdmissionConfig {
     /// request
     /// that decode turns away has been prefilled in vain.
     PerStage {
-        /// Load above which a stage takes nothing.
+        /// Prefill load above which nothing is taken.
         threshold: Ratio,
+        /// Decode load above which nothing is taken, after its prefill.
+        decode_threshold: Ratio,
     },
     /// At arrival, by the prefill load and the decode load of this moment.
     Early {
@@ -113,6 +115,7 @@ pub struct PredictorText {
 
 /// The paper's threshold is the limit itself (v3 section 7).
 const THRESHOLD: f64 = 1.0;
+const DECODE_THRESHOLD: f64 = 0.85;
 /// The paper gives no `t_d`. The mean answer of the conversation trace (343 tokens, FAST'25 Table 2) at the TBT
 /// limit of
 /// 0.1 s: prediction matters where decoding is near its limit. Swept in an experiment.
@@ -167,12 +170,10 @@ impl AdmissionConfig {
             100.0,
         )?;
         let decode_threshold = match text.decode_threshold {
-            None => threshold,
-            Some(value) => thousandths("admission.decode_threshold", value, 100.0)?,
+            None => DECODE_THRESHOLD,
+            Some(value) => value,
         };
-        if !matches!(text.select.as_str(), "early" | "early-predicted") {
-            refuse("admission.decode_threshold", text.decode_threshold.is_some())?;
-        }
+        let decode_threshold = thousandths("admission.decode_threshold", decode_threshold, 100.0)?;
         if text.select != "early-predicted" {
             refuse("admission.level", text.level.is_some())?;
             refuse("admission.predictor", text.predictor.is_some())?;
@@ -180,9 +181,13 @@ impl AdmissionConfig {
         match text.select.as_str() {
             "none" => {
                 refuse("admission.threshold", text.threshold.is_some())?;
+                refuse("admission.decode_threshold", text.decode_threshold.is_some())?;
                 Ok(Self::None)
             }
-            "per-stage" => Ok(Self::PerStage { threshold }),
+            "per-stage" => Ok(Self::PerStage {
+                threshold,
+                decode_threshold,
+            }),
             "early" => Ok(Self::Early {
                 threshold,
                 decode_threshold,
@@ -218,46 +223,47 @@ impl AdmissionConfig {
     /// The text form with every parameter.
     pub(super) fn to_text(self) -> AdmissionText {
         let ratio = |ratio: Ratio| Some(f64::from(ratio.0) / 1000.0);
-        let of = |select: &str, threshold| AdmissionText {
+        let of = |select: &str, threshold, decode_threshold| AdmissionText {
             select: select.to_string(),
             threshold,
-            decode_threshold: None,
+            decode_threshold,
             level: None,
             predictor: None,
         };
         match self {
-            Self::None => of("none", None),
-            Self::PerStage { threshold } => of("per-stage", ratio(threshold)),
+            Self::None => of("none", None, None),
+            Self::PerStage {
+                threshold,
+                decode_threshold,
+            } => of("per-stage", ratio(threshold), ratio(decode_threshold)),
             Self::Early {
                 threshold,
                 decode_threshold,
-            } => AdmissionText {
-                decode_threshold: ratio(decode_threshold),
-                ..of("early", ratio(threshold))
-            },
+            } => of("early", ratio(threshold), ratio(decode_threshold)),
             Self::EarlyPredicted {
                 threshold,
                 decode_threshold,
                 level,
                 predictor,
             } => AdmissionText {
-                decode_threshold: ratio(decode_threshold),
                 level: Some(level),
                 predictor: Some(predictor.to_text()),
-                ..of("early-predicted", ratio(threshold))
+                ..of("early-predicted", ratio(threshold), ratio(decode_threshold))
             },
         }
     }
 
-    /// The load above which nothing is taken, at arrival and by the decode node's own scheduler; `None` if everything
-    /// that fits is.
+    /// The decode load above which a decode node's own scheduler refuses who has been prefilled; `None` if it refuses
+    /// nothing that fits. Of `per-stage` it is the stage's own test; for the others, which have tested at arrival, the
+    /// double check of v3 section 7: at the limits themselves.
     #[must_use]
-    pub const fn threshold(&self) -> Option<Ratio> {
+    pub const fn decode_check(&self) -> Option<Ratio> {
         match *self {
             Self::None => None,
-            Self::PerStage { threshold }
-            | Self::Early { threshold, .. }
-            | Self::EarlyPredicted { threshold, .. } => Some(threshold),
+            Self::PerStage {
+                decode_threshold, ..
+            } => Some(decode_threshold),
+            Self::Early { .. } | Self::EarlyPredicted { .. } => Some(Ratio::ONE),
         }
     }
 

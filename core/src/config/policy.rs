@@ -116,6 +116,9 @@ pub struct Slo {
 pub struct Ratio(pub u32);
 
 impl Ratio {
+    /// One.
+    pub const ONE: Self = Self(1000);
+
     /// This ratio of a time, rounded down.
     #[must_use]
     pub const fn of(self, time: Nanos) -> Nanos {
@@ -256,14 +259,6 @@ impl Default for SloText {
 }
 
 impl PolicyConfig {
-    /// The longest step with which a decode node's own scheduler still takes a request that has been prefilled; `None`
-    /// if it refuses nothing that fits.
-    #[must_use]
-    pub fn decode_check(&self) -> Option<Nanos> {
-        let threshold = self.admission.threshold()?;
-        Some(threshold.of(self.slo.tbt))
-    }
-
     /// Names of the built-in prefill policies; each is a built-in policy.
     pub const BUILT_IN: [&str; 6] = [
         "random",

@@ -148,7 +148,7 @@ impl AdmissionPolicy for EarlyPredicted {
 pub fn build(config: AdmissionConfig) -> Box<dyn AdmissionPolicy> {
     match config {
         AdmissionConfig::None => Box::new(AdmitAll),
-        AdmissionConfig::PerStage { threshold } => Box::new(PerStage { threshold }),
+        AdmissionConfig::PerStage { threshold, .. } => Box::new(PerStage { threshold }),
         AdmissionConfig::Early {
             threshold,
             decode_threshold,

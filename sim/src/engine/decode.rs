@@ -24,7 +24,8 @@ impl Engine<'_> {
     /// whether it can take it within the limit; if not, the prefill was in vain.
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
         let now = self.now;
-        let limit = self.config.policy.decode_check();
+        let check = self.config.policy.admission.decode_check();
+        let limit = self.config.policy.slo.tbt;
         let block = self.config.cluster.block;
         let reserve = self.config.policy.decode.output_reserve;
         let cost = self.estimate.of(node);
@@ -32,14 +33,15 @@ impl Engine<'_> {
             unreachable!("{node} is asked for as a decode node, as the cluster says it is")
         };
         let complete = machine.running.map_or(0, |running| running.complete(now));
-        let accepted = limit.is_none_or(|limit| {
+        let accepted = check.is_none_or(|load| {
             let room = Room {
                 block,
                 capacity_blocks: machine.batch.capacity_blocks(),
                 reserve,
                 limit,
                 cost,
-            };
+            }
+            .at_load(load);
             machine.batch.accepts(complete, sequence.context, &room)
         });
         if !accepted {
