@@ -92,8 +92,10 @@ fn one_part_of_a_specification_does_not_shift_another() {
     let (mut first, mut second) = (plain.clone(), short);
     // Without further turns what is left are the first prompts: equal, whatever the answers are.
     first.turns = None;
-    first.start.classes.clear();
-    second.start.classes.clear();
+    for workload in [&mut first, &mut second] {
+        let start = workload.start.as_mut().expect("not a mixture");
+        start.classes.clear();
+    }
     let (first, second) = (some(&first, 3, 1000), some(&second, 3, 1000));
     for (a, b) in first.iter().zip(&second) {
         assert_eq!(

@@ -5,7 +5,7 @@
 //! ideal hit ratio in blocks. Nothing else is tuned.
 
 use super::run::GenerateOptions;
-use super::spec::Workload;
+use super::spec::{Start, Turns, Workload};
 use super::table::round;
 use crate::stats::StatsBuilder;
 use conductor_core::units::Tokens;
@@ -33,11 +33,42 @@ pub(super) fn calibrate(workload: &mut Workload, target: f64) {
 }
 
 fn scale(workload: &mut Workload, plain: &Workload, factor: f64) {
+    let Workload {
+        start,
+        turns,
+        populations,
+        ..
+    } = workload;
+    if let (Some(start), Some(plain_start)) = (start, &plain.start) {
+        scale_sessions(
+            start,
+            turns.as_mut(),
+            (plain_start, plain.turns.as_ref()),
+            factor,
+        );
+    }
+    for (population, plain) in populations.iter_mut().zip(&plain.populations) {
+        let plain = (&plain.start, plain.turns.as_ref());
+        scale_sessions(
+            &mut population.start,
+            population.turns.as_mut(),
+            plain,
+            factor,
+        );
+    }
+}
+
+fn scale_sessions(
+    start: &mut Start,
+    turns: Option<&mut Turns>,
+    plain: (&Start, Option<&Turns>),
+    factor: f64,
+) {
     let scaled = |probability: f64| round((probability * factor).min(0.99), 1e-4);
-    for (class, plain) in workload.start.classes.iter_mut().zip(&plain.start.classes) {
+    for (class, plain) in start.classes.iter_mut().zip(&plain.0.classes) {
         class.continues = scaled(plain.continues);
     }
-    if let (Some(turns), Some(plain)) = (&mut workload.turns, &plain.turns) {
+    if let (Some(turns), Some(plain)) = (turns, plain.1) {
         let turns = [
             &mut turns.reply,
             &mut turns.attach,

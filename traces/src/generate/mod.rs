@@ -13,6 +13,7 @@ mod fit;
 mod lineage;
 mod load;
 mod measure;
+mod population;
 mod run;
 mod session;
 mod spec;
@@ -23,6 +24,7 @@ mod table;
 
 pub use fit::{FitError, fit};
 pub use load::builtin_names;
+pub use population::Population;
 pub use run::{GenerateOptions, Generator};
 pub use spec::{
     Arrivals, Kept, Kind, Likeness, Next, Pace, Process, Start, StartClass, Surge, Template, Turn,
