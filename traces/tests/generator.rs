@@ -313,6 +313,6 @@ fn a_wrong_specification_says_line_or_key() {
         .to_string();
     assert_eq!(
         message,
-        "no built-in workload `nope`: expected one of kimi-conversation, poisson-fixed"
+        "no built-in workload `nope`: expected one of kimi-conversation, kimi-toolagent, poisson-fixed"
     );
 }

@@ -1,4 +1,4 @@
-//! The one number that a fit tunes: a common factor on every probability of a further turn.
+//! The one number that is tuned: a common factor on every probability of a further turn.
 //!
 //! Counting turns in a window is noisy, and a percent more turns is several percent more hits. So the factor is
 //! set such that generated traces, as long as the real one and begun as cold, have on average the real one's
@@ -16,6 +16,19 @@ const FIRST_SEED: u64 = 0x00c0_ffee;
 const ROWS: u64 = 200_000;
 const SEEDS: u64 = 16;
 const ROUNDS: u32 = 4;
+
+impl Workload {
+    /// The same with every probability of a further turn times one factor, such that generated traces of
+    /// `requests` requests have about this ideal hit ratio in blocks, on the mean of some seeds.
+    ///
+    /// Unchanged where nothing can be reached: no session has a second turn, or the ratio is not above 0.
+    #[must_use]
+    pub fn calibrated(&self, hit_ratio_blocks_ideal: f64) -> Self {
+        let mut workload = self.clone();
+        calibrate(&mut workload, hit_ratio_blocks_ideal);
+        workload
+    }
+}
 
 /// Sets the factor so that the mean ideal hit ratio becomes `target`.
 pub(super) fn calibrate(workload: &mut Workload, target: f64) {
