@@ -1,10 +1,10 @@
 //! Writes the chats of the built-in `kimi-toolagent` anew. Needs the published histogram of input lengths beside the
 //! project, see [`HISTOGRAM`], but no trace.
 //!
-//! They are the sessions of `kimi-conversation` in all but two things. First prompts of more than 10,234 tokens, where
-//! the histogram holds nothing but chats, are weighed bin by bin until the generated requests, further turns included,
-//! fill the bins as published (iterative proportional fitting). The number of further turns is tuned to the ideal
-//! hit ratio. Each moves the other a little, so they take turns.
+//! They are the sessions of `kimi-conversation` in all but two things. First prompts are weighed, bin of the histogram
+//! by bin, until the generated requests, agents, tools and further turns included, fill the bins as published
+//! (iterative proportional fitting). The number of further turns is tuned to the ideal hit ratio. Each moves the
+//! other a little, so they take turns.
 //!
 //! What stands above the chats' first prompts in the file is written by hand and stays.
 
@@ -16,13 +16,13 @@ use std::path::Path;
 const HIT_RATIO: f64 = 0.5525;
 /// Report, Fig. 5, decoded: `lo,hi,count`.
 const HISTOGRAM: &str = "../../shared/reference/figures/toolagent_input_length_hist_v3fig5.csv";
-/// From this edge of the histogram on there are only chats, in tokens.
-const ONLY_CHATS: u64 = 10_234;
+/// Below this edge of the histogram, in tokens, kimi-conversation's steps are finer than the bins and kept.
+const FINE_BELOW: f64 = 10_234.0;
 /// The last line by hand.
 const LAST_LINE: &str = "# (`start`, `turns`: see the head of that example.)\n";
 /// Rounds of both fits, and seeds of each; other seeds than those of tests.
-const ROUNDS: u32 = 6;
-const SEEDS: std::ops::Range<u64> = 1000..1016;
+const ROUNDS: u32 = 8;
+const SEEDS: std::ops::Range<u64> = 1000..1064;
 /// First prompts in the table that is written.
 const SCALE: f64 = 10_000.0;
 /// Quantiles of kimi-conversation's first prompts.
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The bins with only chats: lower edges and shares of all requests; the last is an edge only.
+/// The bins: lower edges in tokens and shares of all requests; the last is an edge only.
 fn published(path: &Path) -> Result<Vec<(u64, f64)>, Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
     let mut bins: Vec<(u64, f64)> = Vec::new();
@@ -89,7 +89,6 @@ fn published(path: &Path) -> Result<Vec<(u64, f64)>, Box<dyn Error>> {
     }
     let total: f64 = bins.iter().map(|bin| bin.1).sum();
     bins.iter_mut().for_each(|bin| bin.1 /= total);
-    bins.retain(|bin| bin.0 >= ONLY_CHATS);
     bins.push((above, 0.0));
     Ok(bins)
 }
@@ -100,25 +99,32 @@ fn made(workload: &Workload, bins: &[(u64, f64)]) -> Vec<f64> {
     let number = (SEEDS.end - SEEDS.start) as f64 * workload.requests as f64;
     for seed in SEEDS {
         for row in workload.generate(seed, &GenerateOptions::default()) {
-            if let Some(bin) = bins
-                .partition_point(|bin| bin.0 <= row.input.0)
-                .checked_sub(1)
-            {
-                shares[bin] += 1.0 / number;
-            }
+            shares[bin_of(bins, row.input.0 as f64)] += 1.0 / number;
         }
     }
     shares
 }
 
+/// The bin of a length; what is shorter than all belongs to the first.
+fn bin_of(bins: &[(u64, f64)], tokens: f64) -> usize {
+    let above = bins.partition_point(|bin| bin.0 as f64 <= tokens);
+    above.saturating_sub(1)
+}
+
 impl Firsts {
-    /// Those of kimi-conversation: its own steps below the bins, the bins above.
+    /// Those of kimi-conversation, cut at the bins' edges.
     fn new(start: &Start, bins: &[(u64, f64)]) -> Self {
         let quantile = |step: u32| start.input.at(f64::from(step) / f64::from(STEPS));
-        let low = (0..=STEPS)
+        let least = quantile(0);
+        let fine = (0..=STEPS)
             .map(quantile)
-            .filter(|value| *value < bins[0].0 as f64);
-        let edges: Vec<f64> = low.chain(bins.iter().map(|bin| bin.0 as f64)).collect();
+            .filter(|value| *value < FINE_BELOW);
+        let cuts = bins
+            .iter()
+            .map(|bin| bin.0 as f64)
+            .filter(|edge| *edge > least);
+        let mut edges: Vec<f64> = fine.chain(cuts).collect();
+        edges.sort_by(f64::total_cmp);
         let mut counts = vec![0.0; edges.len() - 1];
         let draws = SCALE as u32;
         for draw in 0..draws {
@@ -129,14 +135,13 @@ impl Firsts {
         Self { edges, counts }
     }
 
-    /// Weighs the bins by published over made. Above the bins' sum nothing is known, so the rest stays.
+    /// Weighs what lies in each bin by published over made.
     fn weigh(&mut self, published: &[(u64, f64)], made: &[f64]) {
-        let bins = published.len() - 1;
-        let first = self.counts.len() - bins;
-        for bin in 0..bins {
+        for (edge, count) in self.edges.iter().zip(&mut self.counts) {
+            let bin = bin_of(published, *edge);
             if made[bin] > 0.0 {
-                // Bounded, since further turns fill bins too.
-                self.counts[first + bin] *= (published[bin].1 / made[bin]).clamp(0.5, 2.0);
+                // Bounded, since other populations and further turns fill bins too.
+                *count *= (published[bin].1 / made[bin]).clamp(0.5, 2.0);
             }
         }
     }

@@ -78,11 +78,11 @@ fn ten_seeds_meet_the_published_totals() {
     let bounds = [
         ("requests", REQUESTS, 0.0, 0.0),
         ("seconds", 3599.5, 0.04, 0.01),
-        ("input mean", 8596.0, 0.03, 0.02),
+        ("input mean", 8596.0, 0.03, 0.015),
         ("output mean", 182.0, 0.03, 0.02),
         ("blocks", BLOCKS, 0.03, 0.015),
         ("distinct blocks", UNIQUE, 0.03, 0.015),
-        ("reused blocks", REUSED, 0.035, 0.015),
+        ("reused blocks", REUSED, 0.03, 0.015),
         ("ideal hit ratio, blocks", 0.5525, 0.02, 0.01),
         // Derived, not printed: about .571.
         ("ideal hit ratio, tokens", 0.571, 0.03, 0.015),
@@ -162,15 +162,30 @@ fn ten_seeds_have_the_published_lengths() {
             ),
         ] {
             println!("seed {seed}: {quantity}: KS {ks:.4}, half L1 {half:.4}");
-            assert!(ks < 0.015, "seed {seed}: {quantity}: KS {ks}");
-            assert!(half < 0.025, "seed {seed}: {quantity}: half L1 {half}");
+            assert!(ks < 0.01, "seed {seed}: {quantity}: KS {ks}");
+            assert!(half < 0.02, "seed {seed}: {quantity}: half L1 {half}");
         }
     }
 }
 
+/// LRU, hit ratio in tokens over capacity in tokens (FAST'25, Fig. 9, read from the plot).
+///
+/// Its blocks are finer than ids show: 880 tokens of the chats' prompt are shared, not 512, which alone is .020 here
+/// once that prompt stays; so what is made must lie below, and does, by about .02 to .05.
+const FIG_9: [(u64, f64); 7] = [
+    (100_000, 0.3627),
+    (1_000_000, 0.3865),
+    (2_000_000, 0.4136),
+    (4_000_000, 0.4839),
+    (8_000_000, 0.5444),
+    (10_000_000, 0.5608),
+    (100_000_000, 0.5950),
+];
+
 #[test]
-fn the_hit_curve_that_nobody_fitted() {
+fn the_hit_curves_that_nobody_fitted() {
     let mut means = [0.0; LRU.len()];
+    let mut fig_9 = [0.0; FIG_9.len()];
     for seed in SEEDS {
         let rows = generated(seed);
         let study = CacheStudy::new(&rows, BLOCK);
@@ -180,10 +195,24 @@ fn the_hit_curve_that_nobody_fitted() {
             assert!(error.abs() < 0.03, "seed {seed}: {capacity}: {error}");
             *mean += run.hit_ratio_blocks / 10.0;
         }
+        for ((tokens, published), mean) in FIG_9.iter().zip(&mut fig_9) {
+            let capacity = Capacity::Finite(tokens / BLOCK.0);
+            let run = study.run(Policy::Lru, capacity, Unit::Blocks);
+            let error = run.hit_ratio_tokens - published;
+            assert!(
+                (-0.06..0.0).contains(&error),
+                "seed {seed}: {tokens}: {error}"
+            );
+            *mean += run.hit_ratio_tokens / 10.0;
+        }
     }
     for ((capacity, published), mean) in LRU.iter().zip(means) {
         let error = mean - published;
         println!("LRU at {capacity}: published {published}, made {mean:.4}: {error:+.4}");
+    }
+    for ((tokens, published), mean) in FIG_9.iter().zip(fig_9) {
+        let error = mean - published;
+        println!("Fig 9 at {tokens} tokens: published {published}, made {mean:.4}: {error:+.4}");
     }
 }
 

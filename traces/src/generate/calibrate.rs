@@ -15,7 +15,12 @@ const FIRST_SEED: u64 = 0x00c0_ffee;
 /// Rows that one round generates at most, over all seeds.
 const ROWS: u64 = 200_000;
 const SEEDS: u64 = 16;
+/// Rounds of a fit.
 const ROUNDS: u32 = 4;
+/// Rounds where most hits may be on templates, which no further turn changes, so that a step reaches less far;
+const MANY_ROUNDS: u32 = 24;
+/// they end when the ratio is as near as this.
+const NEAR: f64 = 2e-4;
 
 impl Workload {
     /// The same with every probability of a further turn times one factor, such that generated traces of
@@ -25,18 +30,22 @@ impl Workload {
     #[must_use]
     pub fn calibrated(&self, hit_ratio_blocks_ideal: f64) -> Self {
         let mut workload = self.clone();
-        calibrate(&mut workload, hit_ratio_blocks_ideal);
+        towards(&mut workload, hit_ratio_blocks_ideal, MANY_ROUNDS, NEAR);
         workload
     }
 }
 
 /// Sets the factor so that the mean ideal hit ratio becomes `target`.
 pub(super) fn calibrate(workload: &mut Workload, target: f64) {
+    towards(workload, target, ROUNDS, 0.0);
+}
+
+fn towards(workload: &mut Workload, target: f64, rounds: u32, near: f64) {
     let plain = workload.clone();
     let mut factor = 1.0;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let reached = mean_hit_ratio(workload);
-        if reached <= 0.0 || target <= 0.0 {
+        if reached <= 0.0 || target <= 0.0 || (reached - target).abs() < near {
             return;
         }
         // Hits grow about as the square root of this ratio asks for; a smaller step is only slower.
