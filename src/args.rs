@@ -54,7 +54,8 @@ pub(crate) struct WorldArgs {
     /// CSV).
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub(crate) trace: Option<String>,
-    /// Generate requests instead: a built-in workload or a TOML file [default: kimi-conversation].
+    /// Generate requests instead: `kimi-conversation`, `kimi-toolagent` (a synthetic stand-in for the tool&agent
+    /// trace), `poisson-fixed`, or a TOML file [default: kimi-conversation].
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) workload: Option<String>,
     /// Cluster: `a800-8p8d`, any `<P>p<D>d`, or a TOML file.
@@ -218,7 +219,8 @@ pub(crate) struct TraceCacheArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TraceGenerateArgs {
-    /// A built-in workload or a TOML file.
+    /// `kimi-conversation`, `kimi-toolagent` (a synthetic stand-in for the tool&agent trace), `poisson-fixed`, or a
+    /// TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "kimi-conversation")]
     pub(crate) workload: String,
     /// How many requests [default: the workload's].

@@ -1,4 +1,4 @@
-//! Tells the tests which real traces are at hand.
+//! Tells the tests which real traces and figures are at hand.
 //!
 //! The project carries no real trace: `traces/fetch.sh` gets them. A test that needs one is ignored, with the
 //! reason printed, where the file is in neither place; libtest decides that at compile time, hence these flags.
@@ -22,5 +22,16 @@ fn main() {
         if folders.iter().any(|folder| folder.join(file).is_file()) {
             println!("cargo::rustc-cfg={flag}");
         }
+    }
+    // Figures of the report, decoded.
+    let figures = Path::new("../../shared/reference/figures");
+    let histograms = ["input", "output"]
+        .map(|quantity| figures.join(format!("toolagent_{quantity}_length_hist_v3fig5.csv")));
+    println!("cargo::rustc-check-cfg=cfg(has_toolagent_histograms)");
+    if histograms.iter().all(|file| file.is_file()) {
+        for file in histograms {
+            println!("cargo::rerun-if-changed={}", file.display());
+        }
+        println!("cargo::rustc-cfg=has_toolagent_histograms");
     }
 }

@@ -66,20 +66,26 @@ fn every_builtin_makes_well_formed_rows() {
 
 #[test]
 fn equal_seeds_give_equal_bytes_on_every_machine() {
-    let workload = builtin("kimi-conversation");
-    let rows = some(&workload, 1, 2000);
-    assert_eq!(rows, some(&workload, 1, 2000));
-    assert_eq!(
-        rows[..500],
-        some(&workload, 1, 500),
-        "a shorter run is the beginning of a longer one"
-    );
-    assert_ne!(rows, some(&workload, 2, 2000));
     // Pinned: the same in debug and release and on other processors.
-    assert_eq!(digest(&rows), KIMI_DIGEST);
+    for (name, pinned) in [
+        ("kimi-conversation", KIMI_DIGEST),
+        ("kimi-toolagent", TOOLAGENT_DIGEST),
+    ] {
+        let workload = builtin(name);
+        let rows = some(&workload, 1, 2000);
+        assert_eq!(rows, some(&workload, 1, 2000));
+        assert_eq!(
+            rows[..500],
+            some(&workload, 1, 500),
+            "a shorter run is the beginning of a longer one"
+        );
+        assert_ne!(rows, some(&workload, 2, 2000));
+        assert_eq!(digest(&rows), pinned, "{name}");
+    }
 }
 
 const KIMI_DIGEST: u64 = 5_142_260_731_767_660_685;
+const TOOLAGENT_DIGEST: u64 = 18_093_656_156_743_178_732;
 
 #[test]
 fn one_part_of_a_specification_does_not_shift_another() {
@@ -92,8 +98,10 @@ fn one_part_of_a_specification_does_not_shift_another() {
     let (mut first, mut second) = (plain.clone(), short);
     // Without further turns what is left are the first prompts: equal, whatever the answers are.
     first.turns = None;
-    first.start.classes.clear();
-    second.start.classes.clear();
+    for workload in [&mut first, &mut second] {
+        let start = workload.start.as_mut().expect("not a mixture");
+        start.classes.clear();
+    }
     let (first, second) = (some(&first, 3, 1000), some(&second, 3, 1000));
     for (a, b) in first.iter().zip(&second) {
         assert_eq!(
@@ -311,6 +319,6 @@ fn a_wrong_specification_says_line_or_key() {
         .to_string();
     assert_eq!(
         message,
-        "no built-in workload `nope`: expected one of kimi-conversation, poisson-fixed"
+        "no built-in workload `nope`: expected one of kimi-conversation, kimi-toolagent, poisson-fixed"
     );
 }

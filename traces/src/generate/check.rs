@@ -2,7 +2,7 @@
 //!
 //! Why a file of its own: a generator may then rely on every table and probability without asking again.
 
-use super::spec::{Kind, Next, Start, Turn, Turns, Workload, WorkloadError};
+use super::spec::{Kind, Next, Start, Template, Turn, Turns, Workload, WorkloadError};
 use super::table::Table;
 use crate::formats::MAX_TOKENS;
 
@@ -65,15 +65,84 @@ pub(super) fn check(workload: &Workload) -> Result<(), WorkloadError> {
             "seconds from 0.01 to 1e6",
         )?;
     }
-    templates(workload)?;
-    start(&workload.start, workload.turns.is_some())?;
-    workload.turns.as_ref().map_or(Ok(()), turns)
+    one_or_many(workload)?;
+    if let Some(start) = &workload.start {
+        let (templates, turns) = (&workload.templates, workload.turns.as_ref());
+        sessions("", workload.block_tokens, templates, start, turns)?;
+    }
+    for (place, population) in workload.populations.iter().enumerate() {
+        let within = format!("populations[{place}].");
+        let weight = population.weight;
+        ensure(
+            weight > 0.0 && weight <= 1e9,
+            &format!("{within}weight"),
+            "a weight above 0",
+            || weight.to_string(),
+        )?;
+        sessions(
+            &within,
+            workload.block_tokens,
+            &population.templates,
+            &population.start,
+            population.turns.as_ref(),
+        )?;
+    }
+    Ok(())
 }
 
-fn templates(workload: &Workload) -> Result<(), WorkloadError> {
-    for (place, template) in workload.templates.iter().enumerate() {
-        let key = |field: &str| format!("templates[{place}].{field}");
-        let longest = (MAX_TOKENS / workload.block_tokens).min(1 << 16);
+/// A workload is one population, or says which.
+fn one_or_many(workload: &Workload) -> Result<(), WorkloadError> {
+    let number = workload.populations.len();
+    ensure(
+        number <= 1000,
+        "populations",
+        "at most 1000 populations",
+        || number.to_string(),
+    )?;
+    if number == 0 {
+        return ensure(
+            workload.start.is_some(),
+            "start",
+            "a table `start`, or `populations`",
+            || "neither".to_owned(),
+        );
+    }
+    for (key, present) in [
+        ("start", workload.start.is_some()),
+        ("turns", workload.turns.is_some()),
+        ("templates", !workload.templates.is_empty()),
+    ] {
+        ensure(
+            !present,
+            key,
+            "none beside `populations`, each of which has its own",
+            || "one".to_owned(),
+        )?;
+    }
+    Ok(())
+}
+
+/// The sessions of one population, whose keys begin with `within`.
+fn sessions(
+    within: &str,
+    block_tokens: u64,
+    templates: &[Template],
+    start: &Start,
+    turns: Option<&Turns>,
+) -> Result<(), WorkloadError> {
+    check_templates(within, block_tokens, templates)?;
+    check_start(within, start, turns.is_some())?;
+    turns.map_or(Ok(()), |turns| check_turns(within, turns))
+}
+
+fn check_templates(
+    within: &str,
+    block_tokens: u64,
+    templates: &[Template],
+) -> Result<(), WorkloadError> {
+    for (place, template) in templates.iter().enumerate() {
+        let key = |field: &str| format!("{within}templates[{place}].{field}");
+        let longest = (MAX_TOKENS / block_tokens).min(1 << 16);
         ensure(
             (1..=longest).contains(&u64::from(template.blocks)),
             &key("blocks"),
@@ -88,7 +157,7 @@ fn templates(workload: &Workload) -> Result<(), WorkloadError> {
             || weight.to_string(),
         )?;
         if let Some(base) = template.extends {
-            let fits = workload.templates[..place]
+            let fits = templates[..place]
                 .get(base)
                 .is_some_and(|base| base.blocks < template.blocks);
             ensure(
@@ -102,32 +171,34 @@ fn templates(workload: &Workload) -> Result<(), WorkloadError> {
     Ok(())
 }
 
-fn start(start: &Start, has_turns: bool) -> Result<(), WorkloadError> {
-    table("start.input", &start.input, 1.0, LONGEST)?;
-    table("start.output", &start.output, 1.0, LONGEST)?;
+fn check_start(within: &str, start: &Start, has_turns: bool) -> Result<(), WorkloadError> {
+    let key = |field: &str| format!("{within}start.{field}");
+    table(&key("input"), &start.input, 1.0, LONGEST)?;
+    table(&key("output"), &start.output, 1.0, LONGEST)?;
     let fits = start.classes.is_empty() != has_turns;
     ensure(
         fits,
-        "start.classes",
+        &key("classes"),
         "at least one class where there is `turns`, else none",
         || format!("{} classes", start.classes.len()),
     )?;
     let ascending = start.classes.is_sorted_by(|a, b| a.below < b.below);
-    ensure(ascending, "start.classes", "ascending `below`", || {
+    ensure(ascending, &key("classes"), "ascending `below`", || {
         "another order".to_owned()
     })?;
     for (place, class) in start.classes.iter().enumerate() {
-        let key = format!("start.classes[{place}]");
+        let key = key(&format!("classes[{place}]"));
         probability(&format!("{key}.continues"), class.continues)?;
         next(&format!("{key}.next"), &class.next)?;
     }
     Ok(())
 }
 
-fn turns(turns: &Turns) -> Result<(), WorkloadError> {
+fn check_turns(within: &str, turns: &Turns) -> Result<(), WorkloadError> {
+    let key = |field: &str| format!("{within}turns.{field}");
     ensure(
         (1..=MAX_TOKENS).contains(&turns.max_input),
-        "turns.max_input",
+        &key("max_input"),
         "1 to 16777216 tokens",
         || turns.max_input.to_string(),
     )?;
@@ -137,7 +208,7 @@ fn turns(turns: &Turns) -> Result<(), WorkloadError> {
         ("gap", likeness.gap),
         ("tokens", likeness.tokens),
     ] {
-        let key = format!("turns.likeness.{field}");
+        let key = key(&format!("likeness.{field}"));
         ensure(
             (0.0..1.0).contains(&value),
             &key,
@@ -149,24 +220,24 @@ fn turns(turns: &Turns) -> Result<(), WorkloadError> {
         .into_iter()
         .zip(Kind::ALL)
     {
-        turn(&format!("turns.{name}"), turns.of(kind), kind)?;
+        check_turn(&key(name), turns.of(kind), kind)?;
     }
     let ascending = turns.paces.is_sorted_by(|a, b| a.below < b.below);
-    ensure(ascending, "turns.paces", "ascending `below`", || {
+    ensure(ascending, &key("paces"), "ascending `below`", || {
         "another order".to_owned()
     })?;
     for (place, pace) in turns.paces.iter().enumerate() {
-        let key = format!("turns.paces[{place}].factor");
+        let key = key(&format!("paces[{place}].factor"));
         let within = pace.factor > 0.0 && pace.factor <= 1000.0;
         ensure(within, &key, "a factor above 0, at most 1000", || {
             pace.factor.to_string()
         })?;
     }
-    table("turns.kept.share", &turns.kept.share, 0.0, 1.0)?;
-    table("turns.kept.growth", &turns.kept.growth, -LONGEST, LONGEST)
+    table(&key("kept.share"), &turns.kept.share, 0.0, 1.0)?;
+    table(&key("kept.growth"), &turns.kept.growth, -LONGEST, LONGEST)
 }
 
-fn turn(key: &str, turn: &Turn, kind: Kind) -> Result<(), WorkloadError> {
+fn check_turn(key: &str, turn: &Turn, kind: Kind) -> Result<(), WorkloadError> {
     table(&format!("{key}.gap_s"), &turn.gap_s, 0.0, 1e6)?;
     let least = if kind == Kind::Rewrite { 1.0 } else { -LONGEST };
     table(&format!("{key}.tokens"), &turn.tokens, least, LONGEST)?;
@@ -185,8 +256,9 @@ fn turn(key: &str, turn: &Turn, kind: Kind) -> Result<(), WorkloadError> {
 }
 
 fn table(key: &str, table: &Table, low: f64, high: f64) -> Result<(), WorkloadError> {
-    const SHAPE: &str = "1 to 100 finite numbers in ascending order";
-    ensure(table.is_valid(), key, SHAPE, || format!("{table:?}"))?;
+    if let Some(expected) = table.fault() {
+        return ensure(false, key, expected, || format!("{table:?}"));
+    }
     ensure(
         table.least() >= low && table.greatest() <= high,
         key,

@@ -105,8 +105,9 @@ pub fn fit(
             },
         },
         templates: fit.templates(),
-        start: fit.start(turns.is_some()),
+        start: Some(fit.start(turns.is_some())),
         turns,
+        populations: Vec::new(),
     };
     if workload.turns.is_some() {
         calibrate(

@@ -47,10 +47,14 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     BUILTINS.iter().map(|(name, _)| *name)
 }
 
-const BUILTINS: [(&str, &str); 2] = [
+const BUILTINS: [(&str, &str); 3] = [
     (
         "kimi-conversation",
         include_str!("../../workloads/kimi-conversation.toml"),
+    ),
+    (
+        "kimi-toolagent",
+        include_str!("../../workloads/kimi-toolagent.toml"),
     ),
     (
         "poisson-fixed",

@@ -3,8 +3,9 @@
 //! Memory grows with the live sessions only (rate times their mean duration), never with the length of the run.
 //! Blocks are numbered from zero in order of first appearance, as in Mooncake's traces.
 
+use super::population::{Population, turns_per_session};
 use super::session::{FRESH, Session};
-use super::spec::{Kind, Process, Workload};
+use super::spec::{Process, Workload};
 use super::strata::Strata;
 use super::stream::Stream;
 use super::surge::Clock;
@@ -33,11 +34,13 @@ pub struct Generator {
     workload: Workload,
     seed: u64,
     arrivals: Stream,
-    strata: Strata,
+    sources: Vec<Source>,
+    /// Decides whose session starts, where there are several sources.
+    turnstile: Strata,
     clock: Option<Clock>,
     /// Mean distance of session starts, in seconds.
     distance_s: f64,
-    /// Session starts so far; also the number of the next session.
+    /// Session starts so far.
     started: u64,
     /// When the next session starts, on the inner clock, which begins `warmup` before the run's.
     next_start_s: f64,
@@ -47,11 +50,25 @@ pub struct Generator {
     due: BinaryHeap<Reverse<(Nanos, u64)>>,
     live: BTreeMap<u64, Session>,
     next_block: u64,
-    /// The numbers of the templates' blocks, as far as they have appeared.
-    templates: Vec<Vec<u64>>,
     requests_left: u64,
     end: Nanos,
 }
+
+/// A population and where it stands.
+#[derive(Debug)]
+struct Source {
+    population: Population,
+    strata: Strata,
+    /// This and all sources before: the share of the session starts.
+    starts_up_to: f64,
+    /// Number of the next session, from the source's lane.
+    next_session: u64,
+    /// The numbers of the templates' blocks, as far as they have appeared.
+    templates: Vec<Vec<u64>>,
+}
+
+/// Sessions of population n are numbered from n lanes on, so that none shifts the draws of another.
+const LANE: u64 = 1 << 48;
 
 impl Workload {
     /// Generates requests; equal arguments give equal requests on every machine.
@@ -70,12 +87,14 @@ impl Workload {
             (None, None) => self.requests,
         };
         let seconds = |value| Nanos::from_secs_f64(value).unwrap_or(Nanos::ZERO);
+        let mixture = self.mixture();
         let mut generator = Generator {
             seed,
             arrivals: Stream::new(seed, "arrivals", 0),
-            strata: Strata::new(seed),
+            distance_s: turns_per_session(&mixture) / rate,
+            turnstile: Strata::new(seed, LANE * mixture.len() as u64),
+            sources: sources(mixture, seed),
             clock: self.arrivals.surge.map(|surge| Clock::new(surge, seed)),
-            distance_s: self.turns_per_session() / rate,
             started: 0,
             next_start_s: 0.0,
             warmup: seconds(self.arrivals.warmup_s),
@@ -83,11 +102,6 @@ impl Workload {
             due: BinaryHeap::new(),
             live: BTreeMap::new(),
             next_block: 0,
-            templates: self
-                .templates
-                .iter()
-                .map(|template| vec![FRESH; template.blocks as usize])
-                .collect(),
             requests_left: requests,
             end: options.duration.unwrap_or(Nanos::MAX),
             workload: self.clone(),
@@ -95,56 +109,27 @@ impl Workload {
         generator.next_start_s = generator.draw_distance();
         generator
     }
-
-    /// Mean number of turns of a session; the bound on the prompt's length is left out of account.
-    #[must_use]
-    pub fn turns_per_session(&self) -> f64 {
-        let Some(turns) = &self.turns else { return 1.0 };
-        // Expected further turns behind a turn of each kind, from far behind to the second turn. Far behind, the
-        // probabilities no longer change: iterate until nothing moves.
-        let step = |further: [f64; 4], turn: u32| -> [f64; 4] {
-            Kind::ALL.map(|kind| {
-                turns.of(kind).continues_after(turn) * mean(turns.of(kind).next.weights(), further)
-            })
-        };
-        let deepest = Kind::ALL
-            .map(|kind| turns.of(kind).continues.len())
-            .into_iter()
-            .max()
-            .unwrap_or(1) as u32;
-        let mut further = [0.0; 4];
-        for _ in 0..20_000 {
-            further = step(further, deepest);
-        }
-        for turn in (1..deepest).rev() {
-            further = step(further, turn);
-        }
-        // The share of each class among the first prompts.
-        let shares = 1000;
-        let mut total = 0.0;
-        for i in 0..shares {
-            let input = self
-                .start
-                .input
-                .at((f64::from(i) + 0.5) / f64::from(shares));
-            let class = self.start.class(input as u64);
-            total += class.map_or(0.0, |class| {
-                class.continues * mean(class.next.weights(), further)
-            });
-        }
-        1.0 + total / f64::from(shares)
-    }
 }
 
-/// One turn and, by kind, the expected turns behind it.
-fn mean(weights: [f64; 4], further: [f64; 4]) -> f64 {
-    let total: f64 = weights.iter().sum();
-    1.0 + weights
-        .iter()
-        .zip(further)
-        .map(|(weight, further)| weight * further)
-        .sum::<f64>()
-        / total
+fn sources(mixture: Vec<Population>, seed: u64) -> Vec<Source> {
+    let total: f64 = mixture.iter().map(Population::starts).sum();
+    let mut sum = 0.0;
+    let source = |(place, population): (usize, Population)| {
+        let lane = LANE * place as u64;
+        sum += population.starts() / total;
+        Source {
+            strata: Strata::new(seed, lane),
+            starts_up_to: sum,
+            next_session: lane,
+            templates: population
+                .templates
+                .iter()
+                .map(|template| vec![FRESH; template.blocks as usize])
+                .collect(),
+            population,
+        }
+    };
+    mixture.into_iter().enumerate().map(source).collect()
 }
 
 impl Generator {
@@ -163,19 +148,39 @@ impl Generator {
         {
             return self.due.pop().map(|Reverse(turn)| turn);
         }
-        let number = self.started;
-        self.started += 1;
         self.next_start_s += self.draw_distance();
-        let point = self.strata.point(number);
-        self.live.insert(
+        let place = self.next_source();
+        self.started += 1;
+        let source = &mut self.sources[place];
+        let number = source.next_session;
+        source.next_session += 1;
+        let point = source.strata.point(number % LANE);
+        let session = Session::start(
+            &source.population,
+            self.workload.rules(),
+            self.seed,
             number,
-            Session::start(&self.workload, self.seed, number, point),
+            point,
         );
+        self.live.insert(number, session);
         Some((start, number))
     }
 
+    /// Whose session starts next.
+    fn next_source(&mut self) -> usize {
+        let last = self.sources.len() - 1;
+        if last == 0 {
+            return 0;
+        }
+        let share = self.turnstile.point(self.started).length;
+        self.sources
+            .iter()
+            .position(|source| share < source.starts_up_to)
+            .unwrap_or(last)
+    }
+
     /// The request of a session's present turn. New blocks get their numbers now.
-    fn request(&mut self, arrival: Nanos, session: &mut Session) -> WorkloadRequest {
+    fn request(&mut self, arrival: Nanos, source: usize, session: &mut Session) -> WorkloadRequest {
         // What has no number yet is a tail: a turn keeps leading blocks only.
         let known = session
             .blocks
@@ -184,7 +189,7 @@ impl Generator {
             .unwrap_or(session.blocks.len());
         for place in known..session.blocks.len() {
             session.blocks[place] = match session.template {
-                Some(template) => self.template_block(template, place),
+                Some(template) => self.template_block(source, template, place),
                 None => self.fresh_block(),
             };
         }
@@ -197,23 +202,21 @@ impl Generator {
     }
 
     /// The number of a block at `place` of a prompt with this template: a new one behind the template's end.
-    fn template_block(&mut self, template: usize, place: usize) -> u64 {
-        let (blocks, extends) = {
-            let template = &self.workload.templates[template];
-            (template.blocks as usize, template.extends)
-        };
+    fn template_block(&mut self, source: usize, template: usize, place: usize) -> u64 {
+        let of = |place: usize| &self.sources[source].population.templates[place];
+        let (blocks, extends) = (of(template).blocks as usize, of(template).extends);
         if place >= blocks {
             return self.fresh_block();
         }
         match extends {
-            Some(base) if place < self.workload.templates[base].blocks as usize => {
-                self.template_block(base, place)
+            Some(base) if place < of(base).blocks as usize => {
+                self.template_block(source, base, place)
             }
             _ => {
-                if self.templates[template][place] == FRESH {
-                    self.templates[template][place] = self.fresh_block();
+                if self.sources[source].templates[template][place] == FRESH {
+                    self.sources[source].templates[template][place] = self.fresh_block();
                 }
-                self.templates[template][place]
+                self.sources[source].templates[template][place]
             }
         }
     }
@@ -234,6 +237,7 @@ impl Iterator for Generator {
         loop {
             let (at, number) = self.next_turn()?;
             let mut session = self.live.remove(&number)?;
+            let source = (number / LANE) as usize;
             let request = (at >= self.warmup).then(|| {
                 let even = at - self.warmup;
                 let arrival = self.clock.as_mut().map_or(even, |clock| clock.map(even));
@@ -242,9 +246,11 @@ impl Iterator for Generator {
                 } else {
                     Nanos(arrival.0 - arrival.0 % self.grid.0)
                 };
-                self.request(rounded, &mut session)
+                self.request(rounded, source, &mut session)
             });
-            if let Some(gap) = session.advance(&self.workload) {
+            if let Some(gap) =
+                session.advance(&self.sources[source].population, self.workload.rules())
+            {
                 self.due.push(Reverse((at + gap, number)));
                 self.live.insert(number, session);
             }

@@ -3,6 +3,7 @@
 //! Not here: when sessions start, and the numbers of blocks; a block that nobody has seen yet is [`FRESH`] and
 //! gets its number when the request is handed out.
 
+use super::population::Population;
 use super::spec::{Kind, Turns, Workload};
 use super::strata::Point;
 use super::stream::{Ranks, Stream};
@@ -38,16 +39,40 @@ pub(super) struct Session {
     pub(super) blocks: Vec<u64>,
 }
 
+/// What holds for the sessions of every population.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Tokens in one block.
+    block_tokens: u64,
+    /// Where present, every answer has this length in tokens.
+    output_tokens: Option<u64>,
+}
+
+impl Workload {
+    pub(super) const fn rules(&self) -> Rules {
+        Rules {
+            block_tokens: self.block_tokens,
+            output_tokens: self.output_tokens,
+        }
+    }
+}
+
 impl Session {
     /// The first turn of session number `number`, which stands at `point` in the mix.
-    pub(super) fn start(workload: &Workload, seed: u64, number: u64, point: Point) -> Self {
+    pub(super) fn start(
+        population: &Population,
+        rules: Rules,
+        seed: u64,
+        number: u64,
+        point: Point,
+    ) -> Self {
         let mut structure = Stream::new(seed, "structure", number);
-        let template = (!workload.templates.is_empty())
-            .then(|| structure.choose(workload.templates.iter().map(|template| template.weight)));
-        let template_blocks = template.map_or(0, |place| workload.templates[place].blocks);
+        let template = (!population.templates.is_empty())
+            .then(|| structure.choose(population.templates.iter().map(|template| template.weight)));
+        let template_blocks = template.map_or(0, |place| population.templates[place].blocks);
         let mut session = Self {
             structure,
-            input: whole(workload.start.input.at(point.length)),
+            input: whole(population.start.input.at(point.length)),
             persistence: point.persistence,
             survival: 1.0,
             inputs: Ranks::new(Stream::new(seed, "inputs", number)),
@@ -61,17 +86,17 @@ impl Session {
             kept: 0,
             blocks: Vec::new(),
         };
-        session.draw_output(workload);
-        session.share(0, workload.block_tokens);
+        session.draw_output(population, rules);
+        session.share(0, rules.block_tokens);
         session
     }
 
     /// Goes on to the next turn and says how long after this one it comes; `None` at the session's end.
-    pub(super) fn advance(&mut self, workload: &Workload) -> Option<Nanos> {
-        let turns = workload.turns.as_ref()?;
+    pub(super) fn advance(&mut self, population: &Population, rules: Rules) -> Option<Nanos> {
+        let turns = population.turns.as_ref()?;
         let (continues, next) = match self.kind {
             None => {
-                let class = workload.start.class(self.input)?;
+                let class = population.start.class(self.input)?;
                 (class.continues, class.next)
             }
             Some(kind) => (
@@ -83,11 +108,11 @@ impl Session {
         let goes_on = self.persistence < self.survival;
         let pace = turns.pace(self.input);
         let kind = Kind::ALL[self.structure.choose(next.weights().into_iter())];
-        if !goes_on || !self.extend(kind, turns, workload.block_tokens) {
+        if !goes_on || !self.extend(kind, turns, rules.block_tokens) {
             return None;
         }
         self.turn += 1;
-        self.draw_output(workload);
+        self.draw_output(population, rules);
         let gap = turns.of(kind).gap_s.at(self.gaps.next(turns.likeness.gap));
         Some(Nanos::from_secs_f64(gap * pace).unwrap_or(Nanos::ZERO))
     }
@@ -134,14 +159,14 @@ impl Session {
             .resize(self.input.div_ceil(block_tokens) as usize, FRESH);
     }
 
-    fn draw_output(&mut self, workload: &Workload) {
-        let (table, likeness) = match (&workload.turns, self.kind) {
+    fn draw_output(&mut self, population: &Population, rules: Rules) {
+        let (table, likeness) = match (&population.turns, self.kind) {
             (Some(turns), Some(kind)) => (&turns.of(kind).output, turns.likeness.output),
-            _ => (&workload.start.output, 0.0),
+            _ => (&population.start.output, 0.0),
         };
         // Drawn even where it is overridden, so that the override shifts nothing else.
         let drawn = whole(table.at(self.outputs.next(likeness)));
-        self.output = workload.output_tokens.unwrap_or(drawn);
+        self.output = rules.output_tokens.unwrap_or(drawn);
     }
 }
 

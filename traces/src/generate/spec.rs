@@ -2,10 +2,12 @@
 //!
 //! The model is one of conversations. A *session* starts with a prompt that begins with a shared template; while
 //! it *continues*, each further *turn* is of one [`Kind`], comes after a pause, and shares a known part of the
-//! prompt before it. Every distribution is a [`Table`]. `fit` makes such a specification from any trace.
+//! prompt before it. Every distribution is a [`Table`]. `fit` makes such a specification from any trace. Traffic of
+//! several kinds is a mixture of [`Population`]s.
 //!
 //! Not here: reading it (`load`), its ranges (`check`), drawing from it (`session`, `run`).
 
+use super::population::Population;
 use super::table::Table;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -65,11 +67,15 @@ pub struct Workload {
     /// Shared beginnings of prompts; a session picks one by weight. None where prompts share nothing.
     #[serde(default)]
     pub templates: Vec<Template>,
-    /// First turns.
-    pub start: Start,
+    /// First turns; absent where there are populations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
     /// Further turns; absent where every session is one request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<Turns>,
+    /// Kinds of traffic, each with its own `templates`, `start` and `turns`, in place of those above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub populations: Vec<Population>,
 }
 
 /// When sessions start.

@@ -16,6 +16,7 @@ const BITS: u32 = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Strata {
     seed: u64,
+    lane: u64,
     order: Vec<u32>,
     scramble: u32,
 }
@@ -30,9 +31,11 @@ pub(super) struct Point {
 }
 
 impl Strata {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// `lane` keeps the draws of several nets of one seed apart.
+    pub(super) const fn new(seed: u64, lane: u64) -> Self {
         Self {
             seed,
+            lane,
             order: Vec::new(),
             scramble: 0,
         }
@@ -47,7 +50,7 @@ impl Strata {
         let cell = self.order[place];
         let mirrored = (cell.reverse_bits() >> (32 - BITS)) ^ self.scramble;
         // A point lies anywhere in its cell.
-        let mut jitter = Stream::new(self.seed, "strata-jitter", number);
+        let mut jitter = Stream::new(self.seed, "strata-jitter", self.lane + number);
         let mut within = |cell: u32| (f64::from(cell) + jitter.uniform()) / GROUP as f64;
         Point {
             length: within(cell),
@@ -56,7 +59,7 @@ impl Strata {
     }
 
     fn shuffle(&mut self, group: u64) {
-        let mut stream = Stream::new(self.seed, "strata", group);
+        let mut stream = Stream::new(self.seed, "strata", self.lane + group);
         self.scramble = stream.below(GROUP) as u32;
         self.order = (0..GROUP as u32).collect();
         // Fisher and Yates.
@@ -73,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_group_has_the_whole_mix() {
-        let mut strata = Strata::new(3);
+        let mut strata = Strata::new(3, 0);
         let points: Vec<Point> = (0..2 * GROUP).map(|number| strata.point(number)).collect();
         for group in points.chunks(GROUP as usize) {
             // 32 x 32 cells: a net has one point in each.
