@@ -197,41 +197,42 @@ impl Forecast {
         sum(self.entries.iter().filter(|entry| entry.began)).at(now)
     }
 
-    /// Who will decode at `time`, anywhere or on one node: each who is there or will have joined, as likely as `stays`
-    /// says for its slot, the time since it began, and the time from now, or from its beginning, to `time`. Who was
-    /// admitted and joins later counts in full: that room is promised.
+    /// Who is expected to decode at each of `times`, in the pool or on one node: each who is there or will have joined
+    /// by then, as likely as `stays` says for its slot, the time since it began, and the time from now, or from its
+    /// beginning, until then.
     #[must_use]
-    pub fn expected(
+    pub fn expected<const N: usize>(
         &self,
         now: Nanos,
-        time: Nanos,
+        times: [Nanos; N],
         node: Option<NodeId>,
         mut stays: impl FnMut(usize, Nanos, Nanos) -> Chance,
-    ) -> Decoding {
-        let mut sum = Sum::default();
-        for (slot, entry) in self.entries.iter().enumerate() {
-            if entry.start == Nanos::MAX || node.is_some_and(|node| node != entry.node) {
-                continue;
+    ) -> [Decoding; N] {
+        let mut sums = [Sum::default(); N];
+        let here = |entry: &Entry| node.is_none_or(|node| node == entry.node);
+        for (slot, entry) in self.entries.iter().enumerate().filter(|(_, entry)| here(entry)) {
+            for (sum, &time) in sums.iter_mut().zip(&times).filter(|(_, time)| entry.start <= **time) {
+                let chance = match entry.began {
+                    true => stays(slot, now - entry.start, time - now),
+                    // Who should have begun by now will any moment.
+                    false => stays(slot, Nanos::ZERO, time - entry.start.max(now)),
+                };
+                sum.add_part(entry, chance);
             }
-            if entry.start > time {
-                sum.add(&entry.moved_to(time));
-                continue;
-            }
-            let chance = match entry.began {
-                true => stays(slot, now - entry.start, time - now),
-                // Who should have begun by now will any moment.
-                false => stays(slot, Nanos::ZERO, time - entry.start.max(now)),
-            };
-            sum.add_part(entry, chance);
         }
-        sum.at(time)
+        let mut found = [Decoding::default(); N];
+        for ((found, sum), &time) in found.iter_mut().zip(&sums).zip(&times) {
+            *found = sum.at(time);
+        }
+        found
     }
 
-    /// When the last of those who are on their way to `node` joins, as predicted.
+    /// When the last of those who are on their way joins, as predicted; zero if nobody is.
     #[must_use]
-    pub fn last_join(&self, node: NodeId) -> Nanos {
-        let coming = self.entries.iter().filter(|entry| entry.node == node && !entry.began);
-        let joins = coming.map(|entry| if entry.start == Nanos::MAX { Nanos::ZERO } else { entry.start });
+    pub fn last_join(&self, node: Option<NodeId>) -> Nanos {
+        let here = |entry: &&Entry| node.is_none_or(|node| node == entry.node);
+        let coming = self.entries.iter().filter(|entry| !entry.began && entry.start < Nanos::MAX);
+        let joins = coming.filter(here).map(|entry| entry.start);
         joins.max().unwrap_or(Nanos::ZERO)
     }
 
@@ -312,7 +313,7 @@ mod tests {
                 false => Chance::NONE,
             };
             let now = Nanos(time).saturating_sub(Nanos(1));
-            let found = forecast.expected(now, Nanos(time), None, stays);
+            let [found] = forecast.expected(now, [Nanos(time)], None, stays);
             (found.sequences, found.tokens.0)
         };
         assert_eq!(

@@ -11,6 +11,7 @@
 use crate::action::RejectReason;
 use crate::books::{Decoding, Forecast, Stretch};
 use crate::config::{AdmissionConfig, PredictionLevel, Ratio, Slo};
+use crate::ids::NodeId;
 use crate::node::Room;
 use crate::policy::predict::Chance;
 use crate::units::Nanos;
@@ -53,6 +54,14 @@ impl AdmissionContext<'_> {
             true => Err(RejectReason::PrefillLoad),
             false => Ok(()),
         }
+    }
+
+    /// The moments for which a load is predicted: from the first at which anybody who comes now could join to the last
+    /// at which one who was admitted will, denser at first.
+    fn moments(&self, node: Option<NodeId>) -> [Nanos; 5] {
+        let first = self.first_join;
+        let span = self.forecast.last_join(node).saturating_sub(first);
+        [0, 1, 2, 4, 8].map(|eighths| first + span * eighths / 8)
     }
 
     /// Tests the mean node of a pool that holds `pool`, with this request.
@@ -119,17 +128,17 @@ impl AdmissionPolicy for EarlyPredicted {
         let this = cx.this;
         match self.level {
             PredictionLevel::System => {
-                let pool = cx.forecast.expected(cx.now, cx.first_join, None, cx.stays);
-                cx.pool(pool, self.decode_threshold)
+                let room = cx.room.at_load(self.decode_threshold);
+                let pools = cx.forecast.expected(cx.now, cx.moments(None), None, cx.stays);
+                let nodes = cx.decode_nodes;
+                let takes = |pool: Decoding| room.takes(pool.shared_by(nodes).and(this.context));
+                decode(pools.into_iter().all(takes))
             }
-            // At its own join, and when all who were admitted before it have joined: they have to find room as well.
             PredictionLevel::Node => {
                 let room = cx.room.at_load(self.decode_threshold);
-                let takes = [cx.first_join].into_iter().all(|at| {
-                    let there = cx.forecast.expected(cx.now, at, Some(this.node), cx.stays);
-                    room.takes(there.and(this.tokens_at(at)))
-                });
-                decode(takes)
+                let node = Some(this.node);
+                let loads = cx.forecast.expected(cx.now, cx.moments(node), node, cx.stays);
+                decode(loads.into_iter().all(|there| room.takes(there.and(this.context))))
             }
             // Who joins while this request decodes was admitted before it, and has to find room as well.
             PredictionLevel::Request => {
