@@ -4,7 +4,7 @@
 //! paid off. The guarantee:
 //!
 //! 1. A class that is owed anything is tested with the whole thresholds, whatever its own ceiling.
-//! 2. Once a class that was turned away is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load above
+//! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load above
 //!    [`HELD_BACK`] of the thresholds. So whoever is admitted then is admitted at a load at which it would be too.
 //!
 //! Hence a class that keeps asking gets, in the long run, its weight's share of the admitted work, less the
@@ -24,7 +24,8 @@ pub const PATIENCE: Nanos = Nanos::from_secs(30);
 /// Nobody is owed, or owes, more: what happened long ago is forgotten.
 const MOST: Nanos = Nanos::from_secs(300);
 
-/// Who has not asked for so long wants nothing now, and is not owed more. An assumption.
+/// Who has not asked for so long wants nothing now, and who was not turned away for so long needs no help. An
+/// assumption.
 const LATELY: Nanos = Nanos::from_secs(60);
 
 /// The part of the thresholds that is left to who is owed nothing while others are owed too much. An assumption.
@@ -36,8 +37,8 @@ struct Share {
     weight: i128,
     /// In nanoseconds of work; negative for what it got too much.
     owed: i64,
-    /// Turned away since it was last served.
-    waits: bool,
+    /// When it was last turned away.
+    denied: Option<Nanos>,
     /// When it last asked.
     asked: Option<Nanos>,
 }
@@ -55,7 +56,7 @@ impl Shares {
         let share = |class: &ClassConfig| Share {
             weight: i128::from(class.weight),
             owed: 0,
-            waits: false,
+            denied: None,
             asked: None,
         };
         Self {
@@ -71,16 +72,16 @@ impl Shares {
             return Ratio::ONE;
         }
         let patience = PATIENCE.0 as i64;
-        let mut others = self.shares.iter();
-        match others.any(|share| share.waits && share.owed >= patience) {
+        let waits = |share: &Share| lately(share.denied, now) && share.owed >= patience;
+        match self.shares.iter().any(waits) {
             true => own.min(HELD_BACK),
             false => own,
         }
     }
 
     /// The request was turned away by load.
-    pub fn denied(&mut self, class: ClassId) {
-        self.shares[class.index()].waits = true;
+    pub fn denied(&mut self, now: Nanos, class: ClassId) {
+        self.shares[class.index()].denied = Some(now);
     }
 
     /// A request of `class` was admitted, which is predicted to take `work`.
@@ -89,9 +90,8 @@ impl Shares {
             return;
         }
         let served = class.index();
-        let wants = |share: &Share| share.asked.is_some_and(|asked| now - asked <= LATELY);
+        let wants = |share: &Share| lately(share.asked, now);
         self.shares[served].asked = Some(now);
-        self.shares[served].waits = false;
         let wanting = self.shares.iter().filter(|share| wants(share));
         let all: i128 = wanting.map(|share| share.weight).sum();
         let (work, most) = (i128::from(work.0), i128::from(MOST.0));
@@ -103,6 +103,10 @@ impl Shares {
             }
         }
     }
+}
+
+fn lately(at: Option<Nanos>, now: Nanos) -> bool {
+    at.is_some_and(|at| now - at <= LATELY)
 }
 
 #[cfg(test)]
@@ -145,7 +149,7 @@ mod tests {
                         got[class] += size;
                         shares.admitted(now, id, Nanos::from_secs(size));
                     } else {
-                        shares.denied(id);
+                        shares.denied(now, id);
                     }
                 }
             }
@@ -171,7 +175,7 @@ mod tests {
             [1000, 900],
             "nobody is owed anything"
         );
-        shares.denied(second);
+        shares.denied(now, second);
         assert_eq!(ceilings(&mut shares), [1000, 900], "owed nothing yet");
         shares.admitted(now, first, Nanos::from_secs(10));
         assert_eq!(ceilings(&mut shares), [1000, 1000], "it is owed 5 s");

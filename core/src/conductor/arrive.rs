@@ -60,7 +60,7 @@ impl Conductor {
         if let Err((reason, retry_after)) = self.admit(&arrival, actions) {
             self.counters.rejected += 1;
             if matches!(reason, RejectReason::PrefillLoad | RejectReason::DecodeLoad) {
-                self.shares.denied(arrival.class);
+                self.shares.denied(self.now, arrival.class);
             }
             actions.push(Action::Reject {
                 request: ticket.request,
