@@ -100,6 +100,10 @@ pub(crate) struct WorldArgs {
     /// is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TRIES_MAX)))]
     pub(crate) retry: Option<u32>,
+    /// Give shares of the requests to classes of the policy file, as in `batch=0.3,agent=0.2`; the rest belongs to the
+    /// first class. All requests of a session are of one class.
+    #[arg(long, value_name = "NAME=SHARE,…")]
+    pub(crate) classes: Option<String>,
     /// Seed of the generator, of random policies, of noise and of clients' waits.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

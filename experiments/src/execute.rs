@@ -50,6 +50,8 @@ pub struct Done {
 pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
     let watch = Stopwatch::start();
     let requests = job.workload.open()?;
+    let classes = &job.workload.classes;
+    let requests = classes.assign(requests, &job.policy, job.workload.seed)?;
     let config = RunConfig {
         cluster: job.cluster.clone(),
         policy: job.policy.clone(),

@@ -4,6 +4,7 @@
 //! file. An
 //! argument that has a path separator or ends in `.toml` is a file.
 
+use crate::classes::ClassShares;
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -132,6 +133,9 @@ pub struct WorkloadInput {
     /// How clients try again. Not in a workload's file: that says which requests there are, and a trace, which has
     /// no clients, can be made from it.
     pub retry: RetryConfig,
+    /// Which share of the requests belongs to which class of the policy. Not in a workload's file either: classes are
+    /// the policy's.
+    pub classes: ClassShares,
     /// Tokens in a block.
     pub block: Tokens,
     /// Sort rows that are out of order, instead of refusing them.
@@ -199,6 +203,7 @@ impl WorkloadInput {
             duration: None,
             output: None,
             retry: RetryConfig::default(),
+            classes: ClassShares::default(),
             block: Tokens(512),
             sort: false,
             seed: 1,

@@ -122,11 +122,12 @@ impl Parts<'_> {
                         wrong(setting, format!("expected {expected}, found {found}"))
                     })?;
                 }
+                ["classes", class] => workload.classes.set(class, number(setting)?)?,
                 ["requests"] => workload.requests = Some(whole(setting)?),
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected = "expected name, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
+                    let expected = "expected name, classes, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }

@@ -4,7 +4,7 @@
 //! try's; where it was, what it reused and how it ended are the last try's; what earlier tries cost is kept apart.
 
 use conductor_core::action::RejectReason;
-use conductor_core::ids::{NodeId, RequestId};
+use conductor_core::ids::{ClassId, NodeId, RequestId, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 
@@ -57,6 +57,10 @@ pub struct RequestRecord {
     pub output: Tokens,
     /// Blocks of the prompt.
     pub blocks: u32,
+    /// What kind of request it is.
+    pub class: ClassId,
+    /// The session that it belongs to, where the workload knows.
+    pub workflow: Option<WorkflowId>,
     /// Tries that its client made: 1, and more only if clients try again.
     pub tries: u32,
     /// How the first of them ended.
@@ -91,6 +95,8 @@ impl RequestRecord {
             input: request.input,
             output: request.output,
             blocks: request.blocks.len() as u32,
+            class: request.class,
+            workflow: request.workflow,
             tries: 1,
             first_outcome: Outcome::Completed,
             earlier: Prefills {
@@ -152,14 +158,5 @@ impl RequestRecord {
         let gaps = self.output.0 - 1;
         (gaps > 0).then_some(())?;
         Some(self.decode? / gaps)
-    }
-
-    /// True if it completed within both limits, as its user saw it: waits between tries are part of the time to first
-    /// token. Without a gap the TBT limit is met.
-    #[must_use]
-    pub fn is_effective(&self, ttft: Nanos, tbt: Nanos) -> bool {
-        self.outcome == Outcome::Completed
-            && self.ttft.is_some_and(|found| found <= ttft)
-            && self.tbt.is_none_or(|found| found <= tbt)
     }
 }

@@ -1,8 +1,10 @@
 //! The report of one run: the JSON of the command line, and the CSV files of `--out`.
 
+mod classes;
 mod files;
 mod overload;
 
+pub use classes::ClassReport;
 pub use files::{write_requests, write_timeline};
 pub use overload::LoadCorrelation;
 
@@ -10,7 +12,8 @@ use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult};
 use crate::record::{Outcome, RequestRecord};
 use crate::stats::{Spread, Summary};
-use conductor_core::config::Role;
+use classes::Beginnings;
+use conductor_core::config::{Role, Slo};
 use conductor_core::units::Nanos;
 use serde::Serialize;
 
@@ -90,6 +93,9 @@ pub struct RunReport {
     pub wasted_prefill_s: f64,
     /// Share of requests that completed, at whichever try, by quartile of prompt length, the shortest quarter first.
     pub accepted_by_prompt_quartile: [f64; 4],
+    /// Each class of the policy, if it lists any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassReport>,
     /// KV that crossed the network between nodes.
     pub transfer: TransferReport,
     /// Copies of hot blocks.
@@ -129,6 +135,15 @@ pub struct SloReport {
     pub tbt_s: f64,
 }
 
+impl SloReport {
+    fn of(slo: Slo) -> Self {
+        Self {
+            ttft_s: slo.ttft.as_secs_f64(),
+            tbt_s: slo.tbt.as_secs_f64(),
+        }
+    }
+}
+
 /// KV between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct TransferReport {
@@ -162,11 +177,11 @@ impl RunReport {
             records.iter().filter(|r| outcome(&r.outcome)).count() as u64
         };
         let rejected_after_prefill = count(|outcome| *outcome == Outcome::RejectedAfterPrefill);
-        let slo = config.policy.slo;
+        let policy = &config.policy;
+        let beginnings = Beginnings::of(policy, records);
         let effective = || {
-            records
-                .iter()
-                .filter(|record| record.is_effective(slo.ttft, slo.tbt))
+            let met = |record: &&RequestRecord| beginnings.effective(policy, record);
+            records.iter().filter(met)
         };
         let simulated_s = result.simulated.as_secs_f64();
         let prefills = || {
@@ -209,10 +224,7 @@ impl RunReport {
             tpot_s: Summary::of(completed().filter_map(RequestRecord::tpot).collect()),
             e2e_s: Summary::of(completed().filter_map(RequestRecord::e2e).collect()),
             effective_ratio: ratio(effective().count() as f64, records.len() as f64),
-            slo: SloReport {
-                ttft_s: slo.ttft.as_secs_f64(),
-                tbt_s: slo.tbt.as_secs_f64(),
-            },
+            slo: SloReport::of(policy.slo),
             goodput_rps: ratio(effective().count() as f64, simulated_s),
             goodput_tokens_per_s: ratio(
                 effective().map(|record| record.output.0).sum::<u64>() as f64,
@@ -248,6 +260,7 @@ impl RunReport {
                 .unwrap_or_default(),
             wasted_prefill_s: overload::wasted_prefill_s(records),
             accepted_by_prompt_quartile: overload::accepted_by_prompt_quartile(records),
+            classes: classes::reports(policy, records, &beginnings),
             transfer: TransferReport {
                 gb: result.transfers.bytes.0 as f64 / 1e9,
                 mean_s: ratio(

@@ -4,6 +4,7 @@ use crate::args::{CompareArgs, ReplayArgs, WorldArgs};
 use crate::failure::Failure;
 use crate::{output, progress, render};
 use conductor_core::units::Tokens;
+use conductor_experiments::classes::ClassShares;
 use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::{
     self, COMPARED_POLICIES, DEFAULT_WORKLOAD, Source, WorkloadInput,
@@ -135,6 +136,9 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
         ..RetryText::default()
     })
     .map_err(Failure::input)?;
+    if let Some(classes) = &args.classes {
+        workload.classes = ClassShares::parse(classes)?;
+    }
     workload.sort = args.sort;
     workload.seed = args.seed;
     Ok(workload)

@@ -167,7 +167,7 @@ mod tests {
         let mut shares = Shares::new(&classes);
         let (first, second) = (ClassId(0), ClassId(1));
         let now = Nanos::from_secs(1);
-        let mut ceilings = |shares: &mut Shares| {
+        let ceilings = |shares: &mut Shares| {
             [first, second].map(|id| shares.ask(now, id, classes[id.index()].ceiling).0)
         };
         assert_eq!(
