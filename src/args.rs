@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Trace(TraceCommand),
     /// Price prefill and decode with a hardware profile.
     Cost(CostArgs),
-    /// List or run the papers' experiments.
+    /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),
     /// Decide a journal again and fail at the first difference.
@@ -306,6 +306,20 @@ pub(crate) enum ExperimentCommand {
     List,
     /// Run some or all, and compare with what was published.
     Run(ExperimentRunArgs),
+    /// Draw the plots of a results folder again, from its files alone.
+    Plot(ExperimentPlotArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExperimentPlotArgs {
+    /// What `experiment run --out` wrote: the folder of one experiment, or the folder of all of them.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Draw the `[[plots]]` of this experiment or TOML file instead of those of the folder's own spec.toml.
+    ///
+    /// For results that are older than a plot. Plots of loads need a `loads.csv`, which only a run can write.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) spec: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -316,7 +330,8 @@ pub(crate) struct ExperimentRunArgs {
     /// All built-in ones.
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
-    /// Write results into this folder, one folder an experiment.
+    /// Write results into this folder, one folder an experiment: tables, numbers of every run, and the plots that the
+    /// specification names.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Runs at once; the results do not depend on it [default: one a processor].

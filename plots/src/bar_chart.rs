@@ -42,7 +42,7 @@ pub struct BarSeries {
 }
 
 impl BarChart {
-    /// The picture. Bars start at 0 and carry their value where it fits.
+    /// The picture. Bars start at 0 and carry their values if all of them fit.
     ///
     /// # Errors
     ///
@@ -183,6 +183,13 @@ impl BarChart {
         let most = (0..self.groups.len()).map(bars).max().unwrap_or(0).max(1);
         // In shares of a group's slot; a bar never becomes wider than 60 px.
         let wide = (0.82 / most as f64).min(60.0 / slot);
+        // Some bars with their values and some without would look like a difference between them.
+        let values = self
+            .series
+            .iter()
+            .flat_map(|s| s.values.iter().chain(&s.published));
+        let fits = |value: &f64| width(&short(*value), SMALL, false) <= wide * slot + 2.0;
+        let written = values.filter(|value| is_usable(**value)).all(fits);
         let mut free: Vec<f64> = (0..self.groups.len())
             .map(|group| group as f64 - wide * bars(group) as f64 / 2.0)
             .collect();
@@ -191,13 +198,13 @@ impl BarChart {
             for (i, &value) in series.values.iter().enumerate() {
                 let half = series.halves.get(i).copied().unwrap_or(f64::NAN);
                 let span = (free[i], free[i] + wide);
-                draw_bar(panel, span, (value, half), Some(color), wide * slot)?;
+                draw_bar(panel, span, (value, half), Some(color), written)?;
                 free[i] = span.1;
             }
             for (i, &value) in series.published.iter().enumerate() {
                 if has_published(series, i) {
                     let span = (free[i], free[i] + wide);
-                    draw_bar(panel, span, (value, f64::NAN), None, wide * slot)?;
+                    draw_bar(panel, span, (value, f64::NAN), None, written)?;
                     free[i] = span.1;
                 }
             }
@@ -233,7 +240,7 @@ fn draw_bar(
     (from, to): (f64, f64),
     (value, half): (f64, f64),
     slot: Option<usize>,
-    room: f64,
+    is_written: bool,
 ) -> Result<(), PlotError> {
     if !is_usable(value) {
         return Ok(());
@@ -264,7 +271,7 @@ fn draw_bar(
         panel.whisker(middle, (value - half, value + half), Pen::solid(INK, 1.2));
     }
     let text = short(value);
-    if width(&text, SMALL, false) <= room + 2.0 {
+    if is_written {
         let pen = TextPen {
             halo: true,
             ..TextPen::new(SMALL, Anchor::Middle)

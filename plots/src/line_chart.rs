@@ -121,6 +121,13 @@ impl Spot {
     pub(crate) fn reach(&self) -> [f64; 2] {
         [self.interval.0, self.interval.1]
     }
+
+    /// The same `aside` px further right, or as it is where that leaves the axis.
+    pub(crate) fn beside(&self, panel: &Panel<'_>, aside: f64) -> Self {
+        let at = (panel.beside(self.at.0, aside), self.at.1);
+        let at = if panel.holds(at) { at } else { self.at };
+        Self { at, ..*self }
+    }
 }
 
 /// The points of a series in order of x, without those that cannot be drawn on axes that are logarithmic or not.

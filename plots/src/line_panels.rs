@@ -1,7 +1,8 @@
 //! Lines over several pairs of equal axes, one panel for each value of something: goodput over load, by split.
 //!
 //! All panels share their scales, because they are there to be compared; they stand side by side, two in a row. A
-//! name has the same colour in all of them, and one legend explains it. For one panel with reference lines there is
+//! name has the same colour in all of them, and one legend explains it. Lines are set apart sideways by a few pixels, so
+//! that equal ones, and their intervals, can be told apart. For one panel with reference lines there is
 //! [`LineChart`](crate::LineChart).
 
 use crate::PlotError;
@@ -39,7 +40,9 @@ pub struct LinePanel {
 }
 
 /// Space in px between two columns.
-const GAP: f64 = 18.0;
+const GAP: f64 = 28.0;
+/// Points of different series at one x stand this far apart, in px: policies often tie exactly.
+const ASIDE: f64 = 2.5;
 /// Space in px above a panel with a title, and above one without.
 const HEAD: (f64, f64) = (24.0, 8.0);
 
@@ -99,22 +102,26 @@ impl LinePanels {
                 bottom: top + height,
             }
         };
+        let names = cast.slots.iter().max().map_or(1, |most| most + 1);
         let mut first = 0;
         for (i, panel) in self.panels.iter().enumerate() {
             let y = if i % columns == 0 { &y } else { &bare };
             let axes = Panel::new(&sheet, place(i), &x, y);
             axes.label_x(&x);
-            axes.title(&panel.title);
+            axes.head(&panel.title, "");
             let range = first..first + panel.series.len();
             if lines[range.clone()].iter().all(Vec::is_empty) {
                 axes.note("no data");
             }
-            draw_all(
-                &axes,
-                &panel.series,
-                &cast.slots[range.clone()],
-                &lines[range.clone()],
-            )?;
+            let lines: Vec<Vec<Spot>> = lines[range.clone()]
+                .iter()
+                .zip(&cast.slots[range.clone()])
+                .map(|(spots, &slot)| {
+                    let aside = (slot as f64 - (names as f64 - 1.0) / 2.0) * ASIDE;
+                    spots.iter().map(|spot| spot.beside(&axes, aside)).collect()
+                })
+                .collect();
+            draw_all(&axes, &panel.series, &cast.slots[range.clone()], &lines)?;
             first = range.end;
         }
         if self.panels.is_empty() {

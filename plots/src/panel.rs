@@ -252,14 +252,30 @@ impl<'a> Panel<'a> {
         inside(self.x.position(point.0)) && inside(self.y.position(point.1))
     }
 
-    /// Writes what the panel shows above its data area.
-    pub(crate) fn title(&self, text: &str) {
-        let mut pen = TextPen::new(LABEL, Anchor::Start);
-        pen.bold = true;
-        let room = self.plot.width();
-        let text = ellipsize(text, LABEL, true, room);
-        self.sheet
-            .text(&text, self.plot.left, self.plot.top - 10.0, &pen);
+    /// Writes what the panel shows above its data area: its title left, a caption right. The caption goes first.
+    pub(crate) fn head(&self, title: &str, caption: &str) {
+        let Rect {
+            left, right, top, ..
+        } = self.plot;
+        let mut room = right - left;
+        if !caption.is_empty() {
+            let caption = ellipsize(caption, SMALL, false, room);
+            let pen = TextPen::new(SMALL, Anchor::End).color(SOFT_INK);
+            self.sheet.text(&caption, right, top - 10.0, &pen);
+            room -= width(&caption, SMALL, false) + 12.0;
+        }
+        if !title.is_empty() {
+            let mut pen = TextPen::new(LABEL, Anchor::Start);
+            pen.bold = true;
+            let title = ellipsize(title, LABEL, true, room);
+            self.sheet.text(&title, left, top - 10.0, &pen);
+        }
+    }
+
+    /// The value that is drawn `aside` px right of `x`.
+    pub(crate) fn beside(&self, x: f64, aside: f64) -> f64 {
+        self.x
+            .value_at(self.x.position(x) + aside / self.plot.width())
     }
 
     /// Writes that there is nothing to see.

@@ -28,6 +28,8 @@ pub struct TimeChart {
 pub struct TimePanel {
     /// What this panel shows, above it; empty where the y label says enough.
     pub title: String,
+    /// What its numbers are, in short, right of the title.
+    pub caption: String,
     /// What y is, with its unit: "load (share of SLO)".
     pub y_label: String,
     /// Exact ends of the y axis; without them it holds all values.
@@ -101,7 +103,7 @@ impl TimeChart {
                 axes.label_x(&x);
             }
             if panel.head() > 0.0 {
-                axes.title(&panel.title);
+                axes.head(&panel.title, &panel.caption);
             }
             axes.horizontals(&panel.references);
             let slots: Vec<usize> = slots.by_ref().take(panel.series.len()).collect();
@@ -124,7 +126,10 @@ impl TimeChart {
 impl TimePanel {
     /// Height in px of the title above the data area.
     fn head(&self) -> f64 {
-        if self.title.is_empty() { 0.0 } else { 14.0 }
+        match self.title.is_empty() && self.caption.is_empty() {
+            true => 0.0,
+            false => 14.0,
+        }
     }
 
     fn y_scale(&self) -> Scale {

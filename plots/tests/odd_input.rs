@@ -117,7 +117,12 @@ proptest! {
     ) {
         let line = |(name, points)| TimeSeries { name, points, published: false };
         let series: Vec<TimeSeries> = series.into_iter().map(line).collect();
-        let free = TimePanel { title: title.clone(), series: series.clone(), ..TimePanel::default() };
+        let free = TimePanel {
+            title: title.clone(),
+            caption: title.repeat(3),
+            series: series.clone(),
+            ..TimePanel::default()
+        };
         let y_label = title.clone();
         let fixed = TimePanel { y_label, y_limits, series, references, ..TimePanel::default() };
         check(TimeChart { title, x_label: "time".to_owned(), panels: vec![free, fixed] }.to_svg());
