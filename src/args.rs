@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   conductor replay --speed 3 --policy kvcache-centric+early --retry 2      what a rejection costs if clients come again
   conductor trace stats --json my-trace.jsonl
   conductor experiment run prefill-scheduling
+  conductor experiment run seesaw --out results      checks, numbers and plots in results/seesaw; `experiment plot` redraws
 
 Exit codes: 0 done, 1 the run failed, 2 usage or bad input, 3 divergence (audit), 4 a bug.";
 

@@ -79,6 +79,11 @@ fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Fai
             series,
         });
     }
+    let several = kind.panels.iter().any(|panel| panel.lines.len() > 1);
+    let aside = match several {
+        true => "Points of different lines at one place are drawn a little apart.",
+        false => "",
+    };
     let chart = LinePanels {
         title: plot.title.clone(),
         x_label: kind.x_label.clone(),
@@ -86,7 +91,7 @@ fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Fai
         log_x: kind.log_x,
         log_y: kind.log_y,
         panels,
-        note: note(&column),
+        note: note(&column) + aside,
     };
     chart.to_svg().map_err(|error| failure(&error))
 }
@@ -126,7 +131,7 @@ fn note(column: &Column<'_>) -> String {
     match column.seeds() {
         0 | 1 => String::new(),
         seeds => {
-            format!("Means over {seeds} seeds; whiskers: 95 % confidence interval of the mean.")
+            format!("Means over {seeds} seeds; whiskers: 95 % confidence interval of the mean. ")
         }
     }
 }

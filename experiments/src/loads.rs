@@ -1,6 +1,6 @@
 //! The loads of the two pools over time, of the runs that a plot of an experiment names: sampled, and as CSV.
 //!
-//! One sample every 15 s, as the paper's Fig 9 has it: single samples, not means over the 15 s, so that a swing stays as
+//! One sample every 15 s, as in Fig 9 of the paper: single samples, not means over the 15 s, so that a swing stays as
 //! large as it is. Not here: drawing.
 
 use crate::spec::{LoadsPlot, PlotKind, PublishedLoads, Spec};
@@ -130,6 +130,26 @@ mod tests {
             .map(|sample| (sample.time_s, sample.prefill as u64, sample.decode as u64))
             .collect();
         assert_eq!(found, [(0, 0, 1), (15, 15, 1), (30, 0, 0), (45, 45, 1)]);
+    }
+
+    #[test]
+    fn built_in_experiments_have_their_published_curves_with_them() {
+        let mut seen = 0;
+        for info in crate::list() {
+            let spec = Spec::builtin(&info.name).expect("listed");
+            for plot in &spec.plots {
+                if let PlotKind::Loads(LoadsPlot {
+                    published: Some(curve),
+                    ..
+                }) = &plot.kind
+                {
+                    assert!(BUILT_IN.iter().any(|(name, _)| *name == curve.file));
+                    assert!(published(curve).is_some_and(|text| text.contains("\ntime_s,")));
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 0);
     }
 
     #[test]

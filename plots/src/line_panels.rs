@@ -42,7 +42,7 @@ pub struct LinePanel {
 /// Space in px between two columns.
 const GAP: f64 = 28.0;
 /// Points of different series at one x stand this far apart, in px: policies often tie exactly.
-const ASIDE: f64 = 2.5;
+const ASIDE: f64 = 1.8;
 /// Space in px above a panel with a title, and above one without.
 const HEAD: (f64, f64) = (24.0, 8.0);
 
