@@ -1,8 +1,8 @@
 //! Lines over several pairs of equal axes, one panel for each value of something: goodput over load, by split.
 //!
 //! All panels share their scales, because they are there to be compared; they stand side by side, two in a row. A
-//! name has the same colour in all of them, and one legend explains it. Lines are set apart sideways by a few pixels, so
-//! that equal ones, and their intervals, can be told apart. For one panel with reference lines there is
+//! name has the same colour in all of them, and one legend explains it. Lines are set apart sideways by a few pixels,
+//! so that equal ones, and their intervals, can be told apart. For one panel with reference lines there is
 //! [`LineChart`](crate::LineChart).
 
 use crate::PlotError;

@@ -39,14 +39,20 @@ fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
     output::prepare(args.out.as_deref())?;
-    let mut reports = Vec::new();
+    let (mut reports, mut undrawn) = (Vec::new(), None);
     for (name, spec) in names.iter().zip(&specs) {
         let report = run_one(name, spec, args.jobs.map_or_else(processors, usize::from))?;
         if let Some(folder) = &args.out {
             let written =
                 write_results(folder, &report).map_err(|error| Failure::Run(error.to_string()))?;
             eprintln!("conductor: {} is in {}", report.name, written.display());
-            plots::draw(&written, spec)?;
+            // What was measured is worth more than a picture of it: the other experiments run all the same.
+            if let Err(error) = plots::draw(&written, spec) {
+                match undrawn {
+                    None => undrawn = Some(error),
+                    Some(_) => eprintln!("conductor: {}: {error}", report.name),
+                }
+            }
         }
         if !args.json {
             render::print(table(&report))?;
@@ -56,7 +62,7 @@ fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
     if args.json {
         render::print_json(&json!({ "experiments": reports }))?;
     }
-    Ok(())
+    undrawn.map_or(Ok(()), Err)
 }
 
 /// Draws the plots of one results folder, or of all below a folder.
