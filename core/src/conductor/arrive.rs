@@ -2,6 +2,7 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
+use crate::config::Ratio;
 use crate::books::Stretch;
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, NodeId, Ticket};
@@ -94,16 +95,14 @@ impl Conductor {
         let stretch = self.predict(arrival, decode, self.now + ttft);
         // Who comes again was admitted already, and lost its node.
         if arrival.ticket.attempt == 0 {
-            if self.policy.admission.predicts() {
-                self.extend_overdue();
-            }
             let spec = &self.cluster.nodes[decode.index()];
-            self.admission_policy.admit(&mut AdmissionContext {
+            self.admission_policy.admit(&AdmissionContext {
                 now: self.now,
                 ttft,
                 this: stretch,
-                first_join: self.now + self.prefill_books.by_free().first().map_or(Nanos::ZERO, |&node| self.prefill_books.queue(node, self.now)),
-                slo: self.policy.slo,
+                joins: self.now + self.shortest_queue(),
+                ttft_limit: self.policy.slo.ttft,
+                ceiling: Ratio::ONE,
                 room: Room {
                     block: self.cluster.block,
                     capacity_blocks: u64::from(spec.hbm_blocks),
@@ -111,8 +110,8 @@ impl Conductor {
                     limit: self.policy.slo.tbt,
                     cost: self.costs.of(decode),
                 },
-                decode_nodes: self.decode_books.by_count().len(),
-                forecast: &mut self.forecast,
+                books: &self.decode_books,
+                forecast: &self.forecast,
                 stays: &|slot, since, later| {
                     let live = self.live[slot].expect("who decodes is in the system");
                     self.predictor.stays(live.answering(since), later)
@@ -151,18 +150,18 @@ impl Conductor {
         self.costs.of(node).decode_step(batch + 1, tokens + input)
     }
 
-    /// Who decodes for longer than was predicted is predicted again.
-    fn extend_overdue(&mut self) {
-        let Self {
-            forecast,
-            predictor,
-            live,
-            ..
-        } = self;
-        forecast.extend_overdue(self.now, |slot, since| {
-            let live = live[slot].expect("who decodes is in the system");
-            predictor.remaining(live.answering(since))
-        });
+    /// KV tokens that are booked for a request on its decode node.
+    fn booked(&self, stretch: &Stretch) -> Tokens {
+        match self.policy.admission.reserves() {
+            true => stretch.context + stretch.answer(),
+            false => stretch.context + self.policy.decode.output_reserve,
+        }
+    }
+
+    /// How long until the first prefill node is free, as predicted.
+    fn shortest_queue(&self) -> Nanos {
+        let first = self.prefill_books.by_free().first();
+        first.map_or(Nanos::ZERO, |&node| self.prefill_books.queue(node, self.now))
     }
 
     fn dispatch(&mut self, arrival: &Arrival<'_>, placed: &Placed, actions: &mut Actions) {
@@ -181,7 +180,7 @@ impl Conductor {
             prefill: prefill.node,
             decode,
             work: prefill.prefill,
-            reserved: input + self.policy.decode.output_reserve,
+            reserved: self.booked(&stretch),
             source: prefill.source,
             predicted_ttft: ttft,
             step: stretch.step,
@@ -229,10 +228,6 @@ impl Conductor {
         if reason == RejectReason::PromptTooLong {
             return Nanos::from_secs(86_400);
         }
-        let first = self.prefill_books.by_free().first();
-        let queue = first.map_or(Nanos::ZERO, |&node| {
-            self.prefill_books.queue(node, self.now)
-        });
-        queue.max(Nanos::SECOND)
+        self.shortest_queue().max(Nanos::SECOND)
     }
 }

@@ -46,10 +46,12 @@ pub enum AdmissionConfig {
 pub enum PredictionLevel {
     /// The mean over the pool, requests spread evenly: the paper's.
     System,
-    /// The node that the request would go to, as expected at its join and at the last join of those before it.
+    /// The node that the request would go to.
     Node,
-    /// The node that the request would go to, with the requests that will be there.
-    Request,
+    /// No moment: the node's KV is reserved from admission on for all that each request will ever hold, as predicted,
+    /// and the node refuses nobody. Holds back memory for who is still in prefill; with true lengths, nothing is ever
+    /// prefilled in vain.
+    Reserved,
 }
 
 /// How long requests are taken to decode.
@@ -88,7 +90,7 @@ pub struct AdmissionText {
     /// Decode load above which nothing is taken at arrival, by default `threshold`; of `early` and `early-predicted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_threshold: Option<f64>,
-    /// `system` or `request`; of `early-predicted` alone.
+    /// `system`, `node` or `reserved`; of `early-predicted` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<PredictionLevel>,
     /// `[admission.predictor]`, of `early-predicted` alone.
@@ -194,15 +196,7 @@ impl AdmissionConfig {
             }),
             "early-predicted" => {
                 let predictor = PredictorConfig::from_text(text.predictor.as_ref())?;
-                let default = match predictor {
-                    PredictorConfig::Uniform { .. } => PredictionLevel::System,
-                    PredictorConfig::Survival { .. } => PredictionLevel::Node,
-                    PredictorConfig::Quantile { .. }
-                    | PredictorConfig::Oracle => {
-                        PredictionLevel::Request
-                    }
-                };
-                let level = text.level.unwrap_or(default);
+                let level = text.level.unwrap_or(PredictionLevel::System);
                 Ok(Self::EarlyPredicted {
                     threshold,
                     decode_threshold,
@@ -263,14 +257,24 @@ impl AdmissionConfig {
             Self::PerStage {
                 decode_threshold, ..
             } => Some(decode_threshold),
+            Self::EarlyPredicted {
+                level: PredictionLevel::Reserved,
+                ..
+            } => None,
             Self::Early { .. } | Self::EarlyPredicted { .. } => Some(Ratio::ONE),
         }
     }
 
-    /// True if decode loads are predicted.
+    /// True if a decode node's KV is reserved at admission for all that a request will hold.
     #[must_use]
-    pub const fn predicts(&self) -> bool {
-        matches!(self, Self::EarlyPredicted { .. })
+    pub const fn reserves(&self) -> bool {
+        matches!(
+            self,
+            Self::EarlyPredicted {
+                level: PredictionLevel::Reserved,
+                ..
+            }
+        )
     }
 
     /// True if the driver has to tell true answer lengths.

@@ -35,6 +35,15 @@ impl Room<'_> {
         }
     }
 
+    /// The same where every sequence counts with all that it will ever hold.
+    #[must_use]
+    pub fn without_reserve(self) -> Self {
+        Self {
+            reserve: Tokens::ZERO,
+            ..self
+        }
+    }
+
     /// True if the node can take these: with `reserve` for each, their KV fits (the last block of each may be almost
     /// empty), and a step does not take more than `limit`.
     #[must_use]

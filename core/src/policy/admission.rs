@@ -2,16 +2,15 @@
 //!
 //! Prefill load of a request is its predicted TTFT over the limit; decode load is a predicted step over the TBT limit,
 //! and KV that would not fit counts as overload too. The policies differ in the decode load that they look at: none,
-//! this moment's, or the one predicted for the end of this request's prefill. Acting on this moment's makes the two
-//! pools swing, because what is admitted now reaches decode only after its prefill.
+//! this moment's, or the one predicted for when requests that come now begin to decode. Acting on this moment's makes
+//! the two pools swing, because what is admitted now reaches decode only after its prefill.
 //!
 //! A decode load is tested with the rule of the node's own scheduler ([`Room`]), so that admission and node agree
 //! wherever the prediction is right.
 
 use crate::action::RejectReason;
-use crate::books::{Decoding, Forecast, Stretch};
-use crate::config::{AdmissionConfig, PredictionLevel, Ratio, Slo};
-use crate::ids::NodeId;
+use crate::books::{DecodeBooks, Decoding, Forecast, Stretch};
+use crate::config::{AdmissionConfig, PredictionLevel, Ratio};
 use crate::node::Room;
 use crate::policy::predict::Chance;
 use crate::units::Nanos;
@@ -23,7 +22,7 @@ pub trait AdmissionPolicy: Send {
     ///
     /// # Errors
     /// The reason of the rejection.
-    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason>;
+    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason>;
 }
 
 /// What an admission policy may look at.
@@ -34,47 +33,44 @@ pub struct AdmissionContext<'a> {
     pub ttft: Nanos,
     /// The decoding that this request is predicted to do.
     pub this: Stretch,
-    /// When a request that comes now could begin to decode at the earliest.
-    pub first_join: Nanos,
-    /// The limits.
-    pub slo: Slo,
+    /// When requests that come now begin to decode: as soon as the shortest queue has gone. This one may need a longer
+    /// prefill than others, but those that overtake it will by then have filled what is free until it comes.
+    pub joins: Nanos,
+    /// The longest time to first token that its class allows.
+    pub ttft_limit: Nanos,
+    /// What part of the thresholds it may use.
+    pub ceiling: Ratio,
     /// What the decode node that it would go to can take at a load of one.
     pub room: Room<'a>,
-    /// Decode nodes that are up.
-    pub decode_nodes: usize,
+    /// What is promised to decode nodes.
+    pub books: &'a DecodeBooks,
     /// Who will be decoding when.
-    pub forecast: &'a mut Forecast,
+    pub forecast: &'a Forecast,
     /// How likely the request in a slot stays; see [`Forecast::expected`].
     pub stays: &'a dyn Fn(usize, Nanos, Nanos) -> Chance,
 }
 
 impl AdmissionContext<'_> {
     fn prefill(&self, threshold: Ratio) -> Result<(), RejectReason> {
-        match self.ttft > threshold.of(self.slo.ttft) {
+        match self.ttft > self.ceiling.of(threshold.of(self.ttft_limit)) {
             true => Err(RejectReason::PrefillLoad),
             false => Ok(()),
         }
     }
 
-    /// The moments for which a load is predicted: from the first at which anybody who comes now could join to the last
-    /// at which one who was admitted will, denser at first.
-    fn moments(&self, node: Option<NodeId>) -> [Nanos; 5] {
-        let first = self.first_join;
-        let span = self.forecast.last_join(node).saturating_sub(first);
-        [0, 1, 2, 4, 8].map(|eighths| first + span * eighths / 8)
+    /// Tests a decode node that holds `there`, with this request.
+    fn decode(&self, there: Decoding, threshold: Ratio) -> Result<(), RejectReason> {
+        let room = self.room.at_load(threshold).at_load(self.ceiling);
+        match room.takes(there.and(self.this.context)) {
+            true => Ok(()),
+            false => Err(RejectReason::DecodeLoad),
+        }
     }
 
-    /// Tests the mean node of a pool that holds `pool`, with this request.
-    fn pool(&self, pool: Decoding, threshold: Ratio) -> Result<(), RejectReason> {
-        let node = pool.shared_by(self.decode_nodes).and(self.this.context);
-        decode(self.room.at_load(threshold).takes(node))
-    }
-}
-
-const fn decode(takes: bool) -> Result<(), RejectReason> {
-    match takes {
-        true => Ok(()),
-        false => Err(RejectReason::DecodeLoad),
+    /// Who is expected to decode at `time` on a node that has its even share of the pool.
+    fn mean_node_at(&self, time: Nanos) -> Decoding {
+        let pool = self.forecast.expected(self.now, time, None, self.stays);
+        pool.shared_by(self.books.by_count().len())
     }
 }
 
@@ -83,7 +79,7 @@ const fn decode(takes: bool) -> Result<(), RejectReason> {
 pub struct AdmitAll;
 
 impl AdmissionPolicy for AdmitAll {
-    fn admit(&self, _cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, _cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         Ok(())
     }
 }
@@ -95,7 +91,7 @@ pub struct PerStage {
 }
 
 impl AdmissionPolicy for PerStage {
-    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)
     }
 }
@@ -108,13 +104,15 @@ pub struct Early {
 }
 
 impl AdmissionPolicy for Early {
-    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
-        cx.pool(cx.forecast.present(cx.now), self.decode_threshold)
+        let pool = cx.forecast.present(cx.now);
+        let node = pool.shared_by(cx.books.by_count().len());
+        cx.decode(node, self.decode_threshold)
     }
 }
 
-/// By the larger of the prefill load and the decode load predicted for the end of this request's prefill.
+/// By the larger of the prefill load and the decode load predicted for when requests that come now begin to decode.
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyPredicted {
     threshold: Ratio,
@@ -123,32 +121,28 @@ pub struct EarlyPredicted {
 }
 
 impl AdmissionPolicy for EarlyPredicted {
-    fn admit(&self, cx: &mut AdmissionContext<'_>) -> Result<(), RejectReason> {
+    fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
-        let this = cx.this;
-        match self.level {
-            PredictionLevel::System => {
-                let room = cx.room.at_load(self.decode_threshold);
-                let pools = cx.forecast.expected(cx.now, cx.moments(None), None, cx.stays);
-                let nodes = cx.decode_nodes;
-                let takes = |pool: Decoding| room.takes(pool.shared_by(nodes).and(this.context));
-                decode(pools.into_iter().all(takes))
-            }
+        let node = cx.this.node;
+        let there = match self.level {
+            PredictionLevel::System => cx.mean_node_at(cx.joins),
             PredictionLevel::Node => {
-                let room = cx.room.at_load(self.decode_threshold);
-                let node = Some(this.node);
-                let loads = cx.forecast.expected(cx.now, cx.moments(node), node, cx.stays);
-                decode(loads.into_iter().all(|there| room.takes(there.and(this.context))))
+                cx.forecast.expected(cx.now, cx.joins, Some(node), cx.stays)
             }
-            // Who joins while this request decodes was admitted before it, and has to find room as well.
-            PredictionLevel::Request => {
-                let room = cx.room.at_load(self.decode_threshold);
-                let until = this.start + this.time;
-                decode(cx.forecast.peaks(this.node, this.start, until, |at, there| {
-                    room.takes(there.and(this.tokens_at(at)))
-                }))
+            PredictionLevel::Reserved => {
+                // What is booked has room for every answer already, and for this one: none needs more.
+                let there = Decoding {
+                    sequences: cx.books.assigned(node) + 1,
+                    tokens: cx.books.reserved(node) + cx.this.context + cx.this.answer(),
+                };
+                let room = cx.room.at_load(self.decode_threshold).at_load(cx.ceiling);
+                return match room.without_reserve().takes(there) {
+                    true => Ok(()),
+                    false => Err(RejectReason::DecodeLoad),
+                };
             }
-        }
+        };
+        cx.decode(there, self.decode_threshold)
     }
 }
 
