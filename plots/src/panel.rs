@@ -262,7 +262,7 @@ impl<'a> Panel<'a> {
             let caption = ellipsize(caption, SMALL, false, room);
             let pen = TextPen::new(SMALL, Anchor::End).color(SOFT_INK);
             self.sheet.text(&caption, right, top - 10.0, &pen);
-            room -= width(&caption, SMALL, false) + 12.0;
+            room -= width(&caption, SMALL, false) + 24.0;
         }
         if !title.is_empty() {
             let mut pen = TextPen::new(LABEL, Anchor::Start);
