@@ -6,7 +6,7 @@ use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
 use conductor_core::index::{BlockIndex, Matches};
 use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
@@ -125,6 +125,8 @@ fn decision(c: &mut Criterion) {
                 input: Tokens(CHAIN as u64 * 512),
                 blocks: (&blocks[..]).into(),
                 answer: None,
+                class: ClassId::default(),
+                workflow: None,
             };
             conductor.handle(now, &arrived, &mut actions);
             let placed = matches!(actions.as_slice().last(), Some(Action::Dispatch { .. }));

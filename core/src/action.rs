@@ -76,6 +76,10 @@ pub enum RejectReason {
     PrefillLoad,
     /// The decode load is, or will be, above its limit.
     DecodeLoad,
+    /// The decode node could not take it after its prefill.
+    DecodeFull,
+    /// Its workflow, or its job, can no longer be done in time.
+    TooLate,
 }
 
 impl RejectReason {
@@ -89,6 +93,8 @@ impl RejectReason {
             Self::TooManyRequests => "too-many-requests",
             Self::PrefillLoad => "prefill-load",
             Self::DecodeLoad => "decode-load",
+            Self::DecodeFull => "rejected-after-prefill",
+            Self::TooLate => "too-late",
         }
     }
 }

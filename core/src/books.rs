@@ -9,7 +9,11 @@
 mod decode;
 mod forecast;
 mod prefill;
+mod shares;
+mod workflows;
 
 pub use decode::DecodeBooks;
 pub use forecast::{Decoding, Forecast, Stretch};
 pub use prefill::PrefillBooks;
+pub use shares::{HELD_BACK, PATIENCE, Shares};
+pub use workflows::Workflows;

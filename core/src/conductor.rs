@@ -10,7 +10,7 @@
 //! use conductor_core::conductor::Conductor;
 //! use conductor_core::config::{ClusterConfig, PolicyConfig};
 //! use conductor_core::event::Event;
-//! use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+//! use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
 //! use conductor_core::units::{Nanos, Tokens};
 //!
 //! let cluster = ClusterConfig::built_in("2p1d")?;
@@ -23,26 +23,29 @@
 //! }
 //! let ticket = Ticket { request: RequestId(7), attempt: 0 };
 //! let blocks = [BlockHash(1), BlockHash(2)];
-//! let arrived = Event::Arrived { ticket, input: Tokens(1_000), blocks: (&blocks[..]).into(), answer: None };
+//! let arrived = Event::Arrived { ticket, input: Tokens(1_000), blocks: (&blocks[..]).into(), answer: None,
+//!     class: ClassId(0), workflow: None };
 //! conductor.handle(Nanos::from_secs(1), &arrived, &mut actions);
 //! assert!(matches!(actions.as_slice(), [Action::Dispatch { prefill: NodeId(0), decode: NodeId(2), reuse: 0, .. }]));
 //! # Ok::<(), conductor_core::config::ConfigError>(())
 //! ```
 
 mod arrive;
+mod held;
 mod lifecycle;
 mod load;
 
 pub use load::Loads;
 
 use arrive::Arrival;
+use held::Backlog;
 
 use crate::action::Actions;
-use crate::books::{DecodeBooks, Forecast, PrefillBooks};
+use crate::books::{DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
 use crate::config::{ClusterConfig, PolicyConfig, Ratio, ReplicationConfig, Role};
 use crate::cost::Costs;
 use crate::event::Event;
-use crate::ids::{NodeId, RequestId, Ticket};
+use crate::ids::{ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use crate::index::{BlockIndex, Matches};
 use crate::map::Map;
 use crate::policy::predict::Answering;
@@ -77,6 +80,8 @@ struct Live {
     ticket: Ticket,
     phase: Phase,
     arrived: Nanos,
+    class: ClassId,
+    workflow: Option<WorkflowId>,
     input: Tokens,
     prefill: NodeId,
     decode: NodeId,
@@ -121,6 +126,8 @@ pub struct Counters {
     pub refused: u64,
     /// Requests whose client went.
     pub cancelled: u64,
+    /// Jobs whose client went while they were held.
+    pub cancelled_held: u64,
     /// Attempts lost with a node.
     pub lost: u64,
     /// Copies ordered.
@@ -145,6 +152,9 @@ pub struct Conductor {
     admission_policy: Box<dyn AdmissionPolicy>,
     predictor: Box<dyn LoadPredictor>,
     forecast: Forecast,
+    shares: Shares,
+    workflows: Workflows,
+    backlog: Backlog,
     index: BlockIndex,
     matches: Matches,
     prefill_books: PrefillBooks,
@@ -180,6 +190,9 @@ impl Conductor {
             admission_policy: policy::admission::build(policy.admission),
             predictor: policy::predict::build(policy.admission),
             forecast: Forecast::default(),
+            shares: Shares::new(&policy.classes),
+            workflows: Workflows::new(cluster.live_requests_max as usize),
+            backlog: Backlog::default(),
             index: BlockIndex::new(nodes, cluster.index_blocks_max as usize, 1 << 16),
             matches: Matches::new(nodes),
             prefill_books: PrefillBooks::new(nodes),
@@ -213,12 +226,17 @@ impl Conductor {
                 input,
                 blocks,
                 answer,
+                class,
+                workflow,
             } => self.arrived(
                 Arrival {
                     ticket: *ticket,
+                    arrived: now,
                     input: *input,
                     blocks,
                     answer: *answer,
+                    class: *class,
+                    workflow: *workflow,
                 },
                 actions,
             ),
@@ -230,7 +248,7 @@ impl Conductor {
                 output,
                 tbt,
             } => self.finished(*ticket, *output, *tbt),
-            Event::Refused { ticket } => self.refused(*ticket),
+            Event::Refused { ticket } => self.refused(*ticket, actions),
             Event::Cancelled { request } => self.cancelled(*request, actions),
             Event::BlocksStored { node, blocks } => {
                 if self.knows(*node) && self.prefill_books.is_up(*node) {
@@ -245,6 +263,7 @@ impl Conductor {
             Event::NodeUp { node } => self.node_up(*node, actions),
             Event::NodeDown { node } => self.node_down(*node, actions),
         }
+        self.release_held(actions);
     }
 
     /// When to wake it with no other event. No present policy waits for time to pass, so there is none.
@@ -259,10 +278,10 @@ impl Conductor {
         &self.counters
     }
 
-    /// Requests in the system.
+    /// Requests in the system, those that are held included.
     #[must_use]
     pub fn live(&self) -> usize {
-        self.slot_of.len()
+        self.slot_of.len() + self.backlog.len()
     }
 
     /// The policy that decides.

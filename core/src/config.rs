@@ -8,6 +8,7 @@
 //! Not here: files (callers read them), and defaults of the command line.
 
 mod admission;
+mod classes;
 mod cluster;
 mod error;
 mod policy;
@@ -16,6 +17,7 @@ mod profile;
 pub use admission::{
     AdmissionConfig, AdmissionText, PredictionLevel, PredictorConfig, PredictorText,
 };
+pub use classes::{CLASSES_MAX, ClassConfig, ClassLimits, ClassText, class_named};
 pub use cluster::{
     ClusterConfig, ClusterText, EstimateText, LimitsText, NodeSpec, NodesText, Role, TruthText,
 };

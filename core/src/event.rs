@@ -5,7 +5,7 @@
 //! lists are borrowed, or owned when an event comes from a journal.
 
 use crate::digest::Digest;
-use crate::ids::{BlockHash, NodeId, RequestId, Ticket};
+use crate::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use crate::units::{Nanos, Tokens};
 use alloc::borrow::Cow;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,12 @@ pub enum Event<'a> {
         /// The true answer length. A driver tells it to the oracle predictor alone, as a bound; nothing else
         /// may read it.
         answer: Option<Tokens>,
+        /// What kind of request it is.
+        #[serde(default, skip_serializing_if = "ClassId::is_first")]
+        class: ClassId,
+        /// What it is a step of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workflow: Option<WorkflowId>,
     },
     /// A prefill node has begun to compute a request.
     PrefillStarted {
@@ -97,9 +103,18 @@ impl Event<'_> {
                 input,
                 blocks,
                 answer,
+                class,
+                workflow,
             } => {
-                digest.word(1).ticket(*ticket).word(input.0).blocks(blocks);
+                // A tag of its own for what most requests do not have: their digests are those of earlier versions.
+                let plain = class.is_first() && workflow.is_none();
+                digest.word(if plain { 1 } else { 100 });
+                digest.ticket(*ticket).word(input.0).blocks(blocks);
                 digest.option(answer.map(|answer| answer.0));
+                if !plain {
+                    digest.word(u64::from(class.0));
+                    digest.option(workflow.map(|workflow| workflow.0));
+                }
             }
             Self::PrefillStarted { ticket, cached } => {
                 digest.word(2).ticket(*ticket).word(cached.0);

@@ -9,7 +9,7 @@ use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
 use conductor_core::config::{ClusterConfig, EvictionConfig, PolicyConfig};
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
 use conductor_core::index::BlockIndex;
 use conductor_core::node::{CacheChanges, DecodeBatch, PrefillQueue, Sequence};
 use conductor_core::steps::StepRun;
@@ -148,6 +148,8 @@ impl Cluster {
             input: Tokens(CHAIN as u64 * 512),
             blocks: (&blocks[..]).into(),
             answer: None,
+            class: ClassId::default(),
+            workflow: None,
         });
         for action in self.actions.as_slice() {
             match *action {

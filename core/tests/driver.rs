@@ -86,8 +86,8 @@ impl Driver {
                         request, reason, ..
                     },
                 ] => {
-                    let Event::Arrived { ticket, .. } = event else {
-                        unreachable!("only arrivals are turned away")
+                    let (Event::Arrived { ticket, .. } | Event::Refused { ticket }) = event else {
+                        unreachable!("only who arrives, or has been prefilled, is turned away")
                     };
                     assert_eq!((request, reason), (ticket.request, expected));
                 }

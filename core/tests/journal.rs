@@ -5,7 +5,7 @@ use crate::random_events::{ops, run, settings};
 use conductor_core::action::Action;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
 use conductor_core::journal::{AuditError, AuditReport, Auditor};
 use conductor_core::units::{Nanos, Tokens};
 use proptest::prelude::*;
@@ -116,6 +116,8 @@ fn another_policy_diverges_where_it_first_decides_otherwise() {
             input: Tokens(8 * 512),
             blocks: blocks.clone().into(),
             answer: None,
+            class: ClassId::default(),
+            workflow: None,
         });
         driver.tell(Event::BlocksStored {
             node: NodeId(request as u16),

@@ -126,6 +126,7 @@ impl Model {
             Event::Refused { ticket } => {
                 if self.ends(*ticket) {
                     self.counters.refused += 1;
+                    return Expected::Reject(RejectReason::DecodeFull);
                 }
             }
             Event::Cancelled { request } => {

@@ -9,7 +9,7 @@ use conductor_core::conductor::Counters;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
 use conductor_core::units::{Nanos, Tokens};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -188,12 +188,16 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             input: Tokens(blocks * BLOCK - lacks),
             blocks: chain(family, 0, listed).into(),
             answer: None,
+            class: ClassId::default(),
+            workflow: None,
         },
         Op::ArriveWith(input) => Event::Arrived {
             ticket: fresh(),
             input,
             blocks: chain(0, 0, CHAIN_MAX).into(),
             answer: None,
+            class: ClassId::default(),
+            workflow: None,
         },
         Op::ArriveAgain(index, later) => {
             let live = driver.model.live.values().collect::<Vec<_>>();
@@ -206,6 +210,8 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
                 input: live.input,
                 blocks: live.blocks.clone().into(),
                 answer: None,
+                class: ClassId::default(),
+                workflow: None,
             }
         }
         Op::Resubmit(ref index) => {
@@ -225,6 +231,8 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
                 input: lost.input,
                 blocks: lost.blocks.clone().into(),
                 answer: None,
+                class: ClassId::default(),
+                workflow: None,
             }
         }
         Op::GoOn(ref index) => {
@@ -317,7 +325,7 @@ fn the_random_runs_reach_every_corner() {
         counters.push(tape.counters);
     }
     // All but a duplicate, which is stale instead.
-    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert_eq!(reasons.len(), 5, "{reasons:?}");
     assert!(resubmitted > 0);
     for (name, count) in [
         ("replications", (|c| c.replications) as fn(&Counters) -> u64),

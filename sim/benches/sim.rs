@@ -3,7 +3,7 @@
 //! Numbers that were measured are in `core/benches/README.md`.
 
 use conductor_core::config::{ClusterConfig, PolicyConfig};
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -32,6 +32,8 @@ fn workload() -> Vec<WorkloadRequest> {
             })
         };
         WorkloadRequest {
+            class: ClassId::default(),
+            workflow: None,
             arrival: Nanos(i * 333_333_333),
             input: Tokens(blocks * 512 - draw(2, 512)),
             output: Tokens(1 + draw(3, 680)),

@@ -16,7 +16,7 @@ use crate::record::{Outcome, RequestRecord};
 use crate::timeline::{NodeSample, PoolSample, Timeline};
 use crate::truth::Truth;
 use crate::world::{self, Node};
-use conductor_core::action::{Action, Actions};
+use conductor_core::action::{Action, Actions, RejectReason};
 use conductor_core::cache::BlockSlot;
 use conductor_core::conductor::{Conductor, Counters, Loads};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
@@ -366,7 +366,10 @@ impl<'a> Engine<'a> {
                 retry_after,
             } => {
                 let live = self.live_mut(request.0);
-                live.record.outcome = Outcome::Rejected(reason);
+                live.record.outcome = match reason {
+                    RejectReason::DecodeFull => Outcome::RejectedAfterPrefill,
+                    reason => Outcome::Rejected(reason),
+                };
                 live.retry_after = Some(retry_after);
                 self.close(request.0);
             }

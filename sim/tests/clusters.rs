@@ -1,7 +1,7 @@
 //! Small random clusters and workloads in which everything is scarce: HBM, caches, links.
 
 use conductor_core::config::{ClusterConfig, PolicyConfig, Profile};
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, RunResult};
@@ -115,6 +115,8 @@ fn workloads() -> impl Strategy<Value = Vec<WorkloadRequest>> {
                 })
             };
             WorkloadRequest {
+                class: ClassId::default(),
+                workflow: None,
                 arrival,
                 input: Tokens(blocks * BLOCK - lacks),
                 output: Tokens(output),

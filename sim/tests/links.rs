@@ -14,6 +14,8 @@ const TOKEN: u64 = 1000;
 /// `count` equal requests at once, each to a prefill node of its own, all to one decode node.
 fn at_once(count: u64, input: u64, profile: String) -> RunResult {
     let request = WorkloadRequest {
+        class: conductor_core::ids::ClassId::default(),
+        workflow: None,
         arrival: Nanos::ZERO,
         input: Tokens(input),
         output: Tokens(2),

@@ -36,6 +36,8 @@ proptest! {
 fn long_noisy_answers_are_equal_too() {
     for seed in 0..8 {
         let request = |arrival, output| WorkloadRequest {
+            class: conductor_core::ids::ClassId::default(),
+            workflow: None,
             arrival: Nanos::from_millis(arrival),
             input: Tokens(100),
             output: Tokens(output),

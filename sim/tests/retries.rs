@@ -66,6 +66,8 @@ fn arrivals(journal: &[u8]) -> Vec<(Nanos, u64)> {
 /// meanwhile, at `others` milliseconds.
 fn one_at_a_time(others: &[u64]) -> Scenario {
     let request = |millis, output| WorkloadRequest {
+        class: conductor_core::ids::ClassId::default(),
+        workflow: None,
         arrival: Nanos::from_millis(millis),
         input: Tokens(100),
         output: Tokens(output),

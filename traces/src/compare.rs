@@ -175,10 +175,12 @@ pub fn arrivals_per_slot(rows: &[WorkloadRequest], width: Nanos) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conductor_core::ids::BlockHash;
+    use conductor_core::ids::{BlockHash, ClassId};
 
     fn row(seconds: u64, input: u64, blocks: &[u64]) -> WorkloadRequest {
         WorkloadRequest {
+            class: ClassId::default(),
+            workflow: None,
             arrival: Nanos::from_secs(seconds),
             input: Tokens(input),
             output: Tokens(1),

@@ -1,6 +1,6 @@
 //! Random bytes and random damage: an error or rows, never a panic; and what is written is what was meant.
 
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_traces::formats::{ReadOptions, TraceError, TraceReader, TraceWriter, read_all};
@@ -27,6 +27,8 @@ fn row() -> impl Strategy<Value = WorkloadRequest> {
     let ids = proptest::collection::btree_set(any::<u64>(), 1..20).prop_shuffle_into_vec();
     (0_u64..1 << 50, 1_u64..=512, 1_u64..=1 << 24, ids).prop_map(|(arrival, last, output, ids)| {
         WorkloadRequest {
+            class: ClassId::default(),
+            workflow: None,
             arrival: Nanos(arrival),
             input: Tokens((ids.len() as u64 - 1) * 512 + last),
             output: Tokens(output),

@@ -126,7 +126,8 @@ impl Sum {
 
     fn at(&self, time: Nanos) -> Decoding {
         let whole = u64::from(Chance::CERTAIN.0);
-        let tokens = (self.base + self.rate * i128::from(time.0)) / i128::from(whole) >> RATE_BITS;
+        let tokens =
+            ((self.base + self.rate * i128::from(time.0)) / i128::from(whole)) >> RATE_BITS;
         Decoding {
             sequences: self.sequences.div_ceil(whole) as u32,
             tokens: Tokens(u64::try_from(tokens).unwrap_or(0)),
@@ -176,17 +177,22 @@ impl Forecast {
     #[must_use]
     pub fn present(&self, now: Nanos) -> Decoding {
         let mut sum = Sum::default();
-        for entry in self.entries.iter().filter(|entry| entry.state == State::Here) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.state == State::Here)
+        {
             sum.add(entry, Chance::CERTAIN);
         }
         sum.at(now)
     }
 
-    /// Who is expected to decode at `time`, in the pool or on one node: each who is there or will have joined, as likely
-    /// as `stays` says for its slot, the time since it began, and the time from now, or from its beginning, to `time`.
+    /// Who is expected to decode at `time`, in the pool or on one node: each who is there or will have joined, as
+    /// likely as `stays` says for its slot, the time since it began, and the time from now, or from its beginning, to
+    /// `time`.
     ///
-    /// Who is on the way and joins later counts in full: it was admitted before whoever asks, so its room is promised. A
-    /// long prompt is overtaken by many short ones; without this they would fill its room while it is computed.
+    /// Who is on the way and joins later counts in full: it was admitted before whoever asks, so its room is promised.
+    /// A long prompt is overtaken by many short ones; without this they would fill its room while it is computed.
     #[must_use]
     pub fn expected(
         &self,
@@ -249,7 +255,13 @@ mod tests {
         let promised = 100 + 7;
         assert_eq!(
             found,
-            [(2, promised), (2, promised + 1), (2, promised + 8), (1, 7 + 2), (0, 0)]
+            [
+                (2, promised),
+                (2, promised + 1),
+                (2, promised + 8),
+                (1, 7 + 2),
+                (0, 0)
+            ]
         );
         assert_eq!(at(&forecast, 5, 30, Some(NodeId(4))), (0, 0));
         assert_eq!(forecast.present(Nanos(26)).sequences, 0, "nobody has begun");
@@ -259,7 +271,11 @@ mod tests {
             sequences: 1,
             tokens: Tokens(125),
         };
-        assert_eq!(forecast.present(Nanos(90)), present, "overdue, and there all the same");
+        assert_eq!(
+            forecast.present(Nanos(90)),
+            present,
+            "overdue, and there all the same"
+        );
         forecast.strike(0);
         forecast.strike(2);
         assert_eq!(at(&forecast, 41, 41, None), (0, 0));
@@ -275,6 +291,12 @@ mod tests {
         let half = |_: usize, _: Nanos, _: Nanos| Chance(512);
         let found = forecast.expected(Nanos(0), Nanos(0), None, &half);
         assert_eq!((found.sequences, found.tokens.0), (2, 1_500));
-        assert_eq!(found.shared_by(2).and(Tokens(7)), Decoding { sequences: 2, tokens: Tokens(757) });
+        assert_eq!(
+            found.shared_by(2).and(Tokens(7)),
+            Decoding {
+                sequences: 2,
+                tokens: Tokens(757)
+            }
+        );
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
-use crate::config::Ratio;
 use crate::books::Stretch;
+use crate::config::{ClassLimits, Ratio};
 use crate::cost::PROMPT_MAX;
-use crate::ids::{BlockHash, NodeId, Ticket};
+use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
 use crate::node::Room;
 use crate::policy::admission::AdmissionContext;
-use crate::policy::predict::Answering;
+use crate::policy::predict::{Answering, Chance};
 use crate::policy::prefill::longest_match;
 use crate::policy::{Placement, PrefillContext};
 use crate::units::{Nanos, Tokens};
@@ -16,13 +16,18 @@ use crate::units::{Nanos, Tokens};
 /// A request that has come in; see [`crate::event::Event::Arrived`].
 pub(super) struct Arrival<'a> {
     pub(super) ticket: Ticket,
+    /// When; earlier than now for a job that was held.
+    pub(super) arrived: Nanos,
     pub(super) input: Tokens,
     pub(super) blocks: &'a [BlockHash],
     pub(super) answer: Option<Tokens>,
+    pub(super) class: ClassId,
+    pub(super) workflow: Option<WorkflowId>,
 }
 
-/// Where a request goes.
-struct Placed {
+/// Where a request could go.
+#[derive(Clone, Copy)]
+pub(super) struct Placed {
     prefill: Placement,
     decode: NodeId,
     /// Predicted time to first token.
@@ -31,10 +36,16 @@ struct Placed {
     stretch: Stretch,
 }
 
+/// Why a request is turned away, and when trying again may help.
+type Refusal = (RejectReason, Nanos);
+
+/// Waiting does not help; said as a day.
+const NEVER: Nanos = Nanos::from_secs(86_400);
+
 impl Conductor {
-    pub(super) fn arrived(&mut self, arrival: Arrival<'_>, actions: &mut Actions) {
+    pub(super) fn arrived(&mut self, mut arrival: Arrival<'_>, actions: &mut Actions) {
         let ticket = arrival.ticket;
-        if self.slot_of_request(ticket.request).is_some() {
+        if self.slot_of_request(ticket.request).is_some() || self.backlog.holds(ticket.request) {
             // Said twice: the request is in the system and will end once.
             self.counters.stale += 1;
             return;
@@ -42,30 +53,54 @@ impl Conductor {
         if ticket.attempt == 0 {
             self.counters.arrived += 1;
         }
-        match self.place(&arrival) {
-            Ok(placed) => self.dispatch(&arrival, &placed, actions),
-            Err(reason) => {
-                self.counters.rejected += 1;
-                let retry_after = self.retry_after(reason);
-                let request = ticket.request;
-                actions.push(Action::Reject {
-                    request,
-                    reason,
-                    retry_after,
-                });
+        // A class that the policy does not have is its first.
+        if arrival.class.index() >= self.policy.classes.len() {
+            arrival.class = ClassId::default();
+        }
+        if let Err((reason, retry_after)) = self.admit(&arrival, actions) {
+            self.counters.rejected += 1;
+            if matches!(reason, RejectReason::PrefillLoad | RejectReason::DecodeLoad) {
+                self.shares.denied(self.now, arrival.class);
             }
+            actions.push(Action::Reject {
+                request: ticket.request,
+                reason,
+                retry_after: retry_after.max(Nanos::SECOND),
+            });
         }
     }
 
-    /// Algorithm 1 as a whole: prefill node, decode node, admission.
-    fn place(&mut self, arrival: &Arrival<'_>) -> Result<Placed, RejectReason> {
-        let (input, blocks) = (arrival.input, arrival.blocks);
-        if input.is_zero() || input > PROMPT_MAX {
-            return Err(RejectReason::PromptTooLong);
+    /// Dispatches a request, holds it, or says why not.
+    fn admit(&mut self, arrival: &Arrival<'_>, actions: &mut Actions) -> Result<(), Refusal> {
+        if arrival.input.is_zero() || arrival.input > PROMPT_MAX {
+            return Err((RejectReason::PromptTooLong, NEVER));
         }
         if self.live() >= self.cluster.live_requests_max as usize {
-            return Err(RejectReason::TooManyRequests);
+            return Err((RejectReason::TooManyRequests, self.shortest_queue()));
         }
+        let Some(placed) = self.place(arrival) else {
+            return Err(self.nowhere());
+        };
+        // Who comes again was admitted already, and lost its node.
+        if arrival.ticket.attempt == 0 {
+            if let ClassLimits::Completion { total } = self.policy.class(arrival.class).limits {
+                // It goes at once if it fits what is idle: the caller lets jobs go after every fact.
+                return match self.hold(arrival, total) {
+                    true => Ok(()),
+                    false => Err((RejectReason::TooLate, NEVER)),
+                };
+            }
+            let own = self.policy.class(arrival.class).ceiling;
+            let ceiling = self.shares.ask(self.now, arrival.class, own);
+            self.tested(arrival, &placed, ceiling)?;
+        }
+        self.dispatch(arrival, &placed, actions);
+        Ok(())
+    }
+
+    /// Algorithm 1 as a whole, without admission: prefill node and decode node.
+    pub(super) fn place(&mut self, arrival: &Arrival<'_>) -> Option<Placed> {
+        let (input, blocks) = (arrival.input, arrival.blocks);
         // A prompt cannot have more blocks than tokens fill; what is beyond is not looked at.
         let known = blocks.len().min(input.blocks(self.cluster.block) as usize);
         self.index.match_chain(&blocks[..known], &mut self.matches);
@@ -79,51 +114,120 @@ impl Conductor {
             costs: &self.costs,
             cluster: &self.cluster,
         };
-        let prefill = self
-            .prefill_policy
-            .place(&context)
-            .ok_or(RejectReason::NoPrefillNode)?;
-        if self.decode_books.by_count().is_empty() {
-            return Err(RejectReason::NoDecodeNode);
-        }
+        let prefill = self.prefill_policy.place(&context)?;
         let tokens = input + self.policy.decode.output_reserve;
-        let decode = self
-            .decode_policy
-            .place(&self.decode_books, tokens)
-            .ok_or(RejectReason::PromptTooLong)?;
+        let decode = self.decode_policy.place(&self.decode_books, tokens)?;
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
         let stretch = self.predict(arrival, decode, self.now + ttft);
-        // Who comes again was admitted already, and lost its node.
-        if arrival.ticket.attempt == 0 {
-            let spec = &self.cluster.nodes[decode.index()];
-            self.admission_policy.admit(&AdmissionContext {
-                now: self.now,
-                ttft,
-                this: stretch,
-                joins: self.now + self.shortest_queue(),
-                ttft_limit: self.policy.slo.ttft,
-                ceiling: Ratio::ONE,
-                room: Room {
-                    block: self.cluster.block,
-                    capacity_blocks: u64::from(spec.hbm_blocks),
-                    reserve: self.policy.decode.output_reserve,
-                    limit: self.policy.slo.tbt,
-                    cost: self.costs.of(decode),
-                },
-                books: &self.decode_books,
-                forecast: &self.forecast,
-                stays: &|slot, since, later| {
-                    let live = self.live[slot].expect("who decodes is in the system");
-                    self.predictor.stays(live.answering(since), later)
-                },
-            })?;
-        }
-        Ok(Placed {
+        Some(Placed {
             prefill,
             decode,
             ttft,
             stretch,
         })
+    }
+
+    /// Why nothing could be placed.
+    fn nowhere(&self) -> Refusal {
+        if self.prefill_books.up().is_empty() {
+            (RejectReason::NoPrefillNode, Nanos::SECOND)
+        } else if self.decode_books.by_count().is_empty() {
+            (RejectReason::NoDecodeNode, Nanos::SECOND)
+        } else {
+            (RejectReason::PromptTooLong, NEVER)
+        }
+    }
+
+    /// The admission policy's word, within what the request's class may use.
+    fn tested(
+        &self,
+        arrival: &Arrival<'_>,
+        placed: &Placed,
+        mut ceiling: Ratio,
+    ) -> Result<(), Refusal> {
+        let class = self.policy.class(arrival.class);
+        let ttft_limit = match class.limits {
+            ClassLimits::Answer(slo) => slo.ttft,
+            ClassLimits::Completion { total } => total,
+            ClassLimits::Workflow { total } => {
+                let began = arrival
+                    .workflow
+                    .and_then(|workflow| self.workflows.began(workflow));
+                if began.is_some() {
+                    // What its earlier steps took would be lost: it goes before those who have not begun.
+                    ceiling = Ratio::ONE;
+                }
+                let until = began.unwrap_or(arrival.arrived) + total;
+                let left = until.saturating_sub(self.now + placed.stretch.time);
+                if left.is_zero() {
+                    return Err((RejectReason::TooLate, NEVER));
+                }
+                left
+            }
+        };
+        let stays = |slot: usize, since, later| self.stays(slot, since, later);
+        let context = self.admission_context(placed, ttft_limit, ceiling, &stays);
+        self.admission_policy.admit(&context).map_err(|reason| {
+            let wait = match reason {
+                RejectReason::PrefillLoad => placed.ttft.saturating_sub(ttft_limit),
+                _ => self.decode_wait(placed, ceiling),
+            };
+            (reason, wait)
+        })
+    }
+
+    /// True if a job would start at once, and the decode pool stay below the class's ceiling.
+    pub(super) fn fits_idle(&self, arrival: &Arrival<'_>, placed: &Placed) -> bool {
+        let ceiling = self.policy.class(arrival.class).ceiling;
+        let stays = |slot: usize, since, later| self.stays(slot, since, later);
+        let context = self.admission_context(placed, Nanos::MAX, ceiling, &stays);
+        let threshold = self.policy.admission.decode_threshold();
+        placed.prefill.queue.is_zero() && context.decode_at(context.joins, threshold).is_ok()
+    }
+
+    fn admission_context<'a>(
+        &'a self,
+        placed: &Placed,
+        ttft_limit: Nanos,
+        ceiling: Ratio,
+        stays: &'a dyn Fn(usize, Nanos, Nanos) -> Chance,
+    ) -> AdmissionContext<'a> {
+        let spec = &self.cluster.nodes[placed.decode.index()];
+        AdmissionContext {
+            now: self.now,
+            ttft: placed.ttft,
+            this: placed.stretch,
+            joins: self.now + self.shortest_queue(),
+            ttft_limit,
+            ceiling,
+            room: Room {
+                block: self.cluster.block,
+                capacity_blocks: u64::from(spec.hbm_blocks),
+                reserve: self.policy.decode.output_reserve,
+                limit: self.policy.strictest_tbt(),
+                cost: self.costs.of(placed.decode),
+            },
+            books: &self.decode_books,
+            forecast: &self.forecast,
+            stays,
+        }
+    }
+
+    fn stays(&self, slot: usize, since: Nanos, later: Nanos) -> Chance {
+        let live = self.live[slot].expect("who decodes is in the system");
+        self.predictor.stays(live.answering(since), later)
+    }
+
+    /// How long until the decode pool is predicted to have room, if nobody else came: the first power of two of
+    /// seconds, up to about a minute.
+    fn decode_wait(&self, placed: &Placed, ceiling: Ratio) -> Nanos {
+        let stays = |slot: usize, since, later| self.stays(slot, since, later);
+        let context = self.admission_context(placed, Nanos::MAX, ceiling, &stays);
+        let threshold = self.policy.admission.decode_threshold();
+        let waits = (0..6).map(|i| Nanos::from_secs(1 << i));
+        let mut waits =
+            waits.filter(|&wait| context.decode_at(context.joins + wait, threshold).is_ok());
+        waits.next().unwrap_or(Nanos::from_secs(64))
     }
 
     /// The decoding that a request is predicted to do from `start` on.
@@ -159,12 +263,19 @@ impl Conductor {
     }
 
     /// How long until the first prefill node is free, as predicted.
-    fn shortest_queue(&self) -> Nanos {
+    pub(super) fn shortest_queue(&self) -> Nanos {
         let first = self.prefill_books.by_free().first();
-        first.map_or(Nanos::ZERO, |&node| self.prefill_books.queue(node, self.now))
+        first.map_or(Nanos::ZERO, |&node| {
+            self.prefill_books.queue(node, self.now)
+        })
     }
 
-    fn dispatch(&mut self, arrival: &Arrival<'_>, placed: &Placed, actions: &mut Actions) {
+    pub(super) fn dispatch(
+        &mut self,
+        arrival: &Arrival<'_>,
+        placed: &Placed,
+        actions: &mut Actions,
+    ) {
         let Placed {
             prefill,
             decode,
@@ -175,7 +286,9 @@ impl Conductor {
         let live = Live {
             ticket,
             phase: Phase::Queued,
-            arrived: self.now,
+            arrived: arrival.arrived,
+            class: arrival.class,
+            workflow: arrival.workflow,
             input,
             prefill: prefill.node,
             decode,
@@ -200,6 +313,13 @@ impl Conductor {
         self.live[slot as usize] = Some(live);
         self.slot_of.insert_new(ticket.request.0, slot);
         self.forecast.enter(slot as usize, stretch);
+        if arrival.ticket.attempt == 0 {
+            self.shares
+                .admitted(self.now, arrival.class, prefill.prefill);
+        }
+        if let Some(workflow) = arrival.workflow {
+            self.workflows.step(workflow, arrival.arrived);
+        }
         self.counters.dispatched += 1;
         if let Some(from) = prefill.source {
             self.counters.replications += 1;
@@ -220,14 +340,5 @@ impl Conductor {
             reuse,
             ttft,
         });
-    }
-
-    /// When trying again may help: when the first prefill node is predicted to be free, but not before a second has
-    /// passed. Never, said as a day, where waiting does not help.
-    fn retry_after(&self, reason: RejectReason) -> Nanos {
-        if reason == RejectReason::PromptTooLong {
-            return Nanos::from_secs(86_400);
-        }
-        self.shortest_queue().max(Nanos::SECOND)
     }
 }

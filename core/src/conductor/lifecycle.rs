@@ -1,7 +1,7 @@
 //! What becomes of a dispatched request, and of nodes: the books follow the facts.
 
 use super::{Conductor, Live, Phase};
-use crate::action::{Action, Actions};
+use crate::action::{Action, Actions, RejectReason};
 use crate::config::Role;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::units::{Nanos, Tokens};
@@ -48,13 +48,17 @@ impl Conductor {
         let Some(slot) = self.find(ticket) else {
             return;
         };
-        let slo = self.policy.slo;
         let live = self.live[slot].expect("the slot is in use: it was found by its request");
         if matches!(live.phase, Phase::Queued | Phase::Prefilling) {
             // The end is known before the first token is: it came no later than now.
             self.ttft[slot] = self.now - live.arrived;
         }
-        if self.ttft[slot] <= slo.ttft && tbt.is_none_or(|tbt| tbt <= slo.tbt) {
+        let began = live
+            .workflow
+            .and_then(|workflow| self.workflows.began(workflow));
+        let since = began.unwrap_or(live.arrived);
+        let limits = self.policy.class(live.class).limits;
+        if limits.met(self.ttft[slot], tbt, since, self.now) {
             self.counters.within_slo += 1;
         }
         self.counters.finished += 1;
@@ -62,10 +66,20 @@ impl Conductor {
         self.end(slot);
     }
 
-    pub(super) fn refused(&mut self, ticket: Ticket) {
+    pub(super) fn refused(&mut self, ticket: Ticket, actions: &mut Actions) {
         if let Some(slot) = self.find(ticket) {
             self.counters.refused += 1;
+            let live = self.live[slot].expect("the slot is in use: it was found by its request");
+            // The node is full now: as long as one of those that decode there takes to leave, on average.
+            let (batch, _) = self.decode_books.decoding(live.decode);
+            let stay = live.step * self.policy.decode.output_reserve.0;
+            let retry_after = (stay / u64::from(batch.max(1))).max(Nanos::SECOND);
             self.end(slot);
+            actions.push(Action::Reject {
+                request: ticket.request,
+                reason: RejectReason::DecodeFull,
+                retry_after,
+            });
         }
     }
 
@@ -76,6 +90,7 @@ impl Conductor {
                 let ticket = self.end(slot);
                 actions.push(Action::Abort { ticket });
             }
+            None if self.backlog.strike(request) => self.counters.cancelled_held += 1,
             None => self.counters.stale += 1,
         }
     }

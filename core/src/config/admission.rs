@@ -137,7 +137,9 @@ impl AdmissionText {
     /// A policy with its defaults. `early-predicted-quantile` and `early-predicted-oracle` name a predictor too.
     pub(super) fn named(name: &str) -> Self {
         let (select, predictor) = match name.strip_prefix("early-predicted-") {
-            Some(predictor @ ("quantile" | "survival" | "oracle")) => ("early-predicted", Some(predictor)),
+            Some(predictor @ ("quantile" | "survival" | "oracle")) => {
+                ("early-predicted", Some(predictor))
+            }
             _ => (name, None),
         };
         let predictor = predictor.map(|select| PredictorText {
@@ -183,7 +185,10 @@ impl AdmissionConfig {
         match text.select.as_str() {
             "none" => {
                 refuse("admission.threshold", text.threshold.is_some())?;
-                refuse("admission.decode_threshold", text.decode_threshold.is_some())?;
+                refuse(
+                    "admission.decode_threshold",
+                    text.decode_threshold.is_some(),
+                )?;
                 Ok(Self::None)
             }
             "per-stage" => Ok(Self::PerStage {
@@ -262,6 +267,23 @@ impl AdmissionConfig {
                 ..
             } => None,
             Self::Early { .. } | Self::EarlyPredicted { .. } => Some(Ratio::ONE),
+        }
+    }
+
+    /// The decode load above which nothing is taken; one where the policy has none.
+    #[must_use]
+    pub const fn decode_threshold(&self) -> Ratio {
+        match *self {
+            Self::None => Ratio::ONE,
+            Self::PerStage {
+                decode_threshold, ..
+            }
+            | Self::Early {
+                decode_threshold, ..
+            }
+            | Self::EarlyPredicted {
+                decode_threshold, ..
+            } => decode_threshold,
         }
     }
 

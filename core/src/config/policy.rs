@@ -6,10 +6,13 @@
 
 use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
+use super::classes::{ClassConfig, ClassLimits, ClassText};
 use super::profile::checked_name;
+use crate::ids::ClassId;
 use crate::units::{Nanos, Tokens};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// A parsed policy.
@@ -27,8 +30,10 @@ pub struct PolicyConfig {
     pub replication: ReplicationConfig,
     /// Which block a full cache gives up.
     pub eviction: EvictionConfig,
-    /// The limits that a request should meet.
+    /// The limits that a request should meet, where its class has no others.
     pub slo: Slo,
+    /// Kinds of requests, from the highest priority to the lowest; at least one.
+    pub classes: Vec<ClassConfig>,
 }
 
 /// How the prefill node is chosen, and what it fetches.
@@ -112,7 +117,7 @@ pub struct Slo {
 }
 
 /// A ratio in thousandths, so that comparing lengths by it is exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ratio(pub u32);
 
 impl Ratio {
@@ -151,6 +156,9 @@ pub struct PolicyText {
     pub eviction: EvictionText,
     /// `[slo]`
     pub slo: SloText,
+    /// `[[classes]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassText>,
 }
 
 /// `[prefill]`
@@ -324,6 +332,10 @@ impl PolicyConfig {
                 "expected at most 16777216 tokens",
             ));
         }
+        let slo = Slo {
+            ttft: positive_seconds("slo.ttft_s", text.slo.ttft_s)?,
+            tbt: positive_seconds("slo.tbt_s", text.slo.tbt_s)?,
+        };
         Ok(Self {
             name: name.to_string(),
             prefill,
@@ -334,11 +346,25 @@ impl PolicyConfig {
             admission,
             replication: text.replication.select,
             eviction: text.eviction.select,
-            slo: Slo {
-                ttft: positive_seconds("slo.ttft_s", text.slo.ttft_s)?,
-                tbt: positive_seconds("slo.tbt_s", text.slo.tbt_s)?,
-            },
+            slo,
+            classes: ClassConfig::from_texts(&text.classes, slo)?,
         })
+    }
+
+    /// The class of a request; what names none that there is belongs to the first.
+    #[must_use]
+    pub fn class(&self, class: ClassId) -> &ClassConfig {
+        self.classes.get(class.index()).unwrap_or(&self.classes[0])
+    }
+
+    /// The shortest limit of time between tokens of any class: sequences of all classes share a batch.
+    #[must_use]
+    pub fn strictest_tbt(&self) -> Nanos {
+        let limits = self.classes.iter().filter_map(|class| match class.limits {
+            ClassLimits::Answer(slo) => Some(slo.tbt),
+            ClassLimits::Workflow { .. } | ClassLimits::Completion { .. } => None,
+        });
+        limits.min().unwrap_or(self.slo.tbt)
     }
 
     /// The text form with every parameter.
@@ -369,6 +395,7 @@ impl PolicyConfig {
                 ttft_s: self.slo.ttft.as_secs_f64(),
                 tbt_s: self.slo.tbt.as_secs_f64(),
             },
+            classes: ClassConfig::to_texts(&self.classes, self.slo),
         }
     }
 
@@ -442,7 +469,7 @@ fn prefill(text: &PrefillText) -> Result<PrefillConfig, ConfigError> {
 }
 
 /// Seconds that must be more than zero and at most a day.
-fn positive_seconds(key: &str, seconds: f64) -> Result<Nanos, ConfigError> {
+pub(super) fn positive_seconds(key: &str, seconds: f64) -> Result<Nanos, ConfigError> {
     Nanos::from_secs_f64(seconds)
         .filter(|nanos| !nanos.is_zero() && seconds <= 86_400.0)
         .ok_or_else(|| {

@@ -51,6 +51,7 @@ impl Room<'_> {
         let sequences = u64::from(these.sequences);
         let tokens = these.tokens + self.reserve * sequences;
         let fits = tokens.0 / self.block.0 + sequences <= self.capacity_blocks;
-        fits && (these.sequences == 0 || self.cost.decode_step(these.sequences, tokens) <= self.limit)
+        fits && (these.sequences == 0
+            || self.cost.decode_step(these.sequences, tokens) <= self.limit)
     }
 }

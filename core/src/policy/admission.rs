@@ -67,6 +67,14 @@ impl AdmissionContext<'_> {
         }
     }
 
+    /// Tests the mean node of the decode pool as it is expected to be at `time`.
+    ///
+    /// # Errors
+    /// If the load is above `threshold`.
+    pub fn decode_at(&self, time: Nanos, threshold: Ratio) -> Result<(), RejectReason> {
+        self.decode(self.mean_node_at(time), threshold)
+    }
+
     /// Who is expected to decode at `time` on a node that has its even share of the pool.
     fn mean_node_at(&self, time: Nanos) -> Decoding {
         let pool = self.forecast.expected(self.now, time, None, self.stays);
@@ -125,10 +133,8 @@ impl AdmissionPolicy for EarlyPredicted {
         cx.prefill(self.threshold)?;
         let node = cx.this.node;
         let there = match self.level {
-            PredictionLevel::System => cx.mean_node_at(cx.joins),
-            PredictionLevel::Node => {
-                cx.forecast.expected(cx.now, cx.joins, Some(node), cx.stays)
-            }
+            PredictionLevel::System => return cx.decode_at(cx.joins, self.decode_threshold),
+            PredictionLevel::Node => cx.forecast.expected(cx.now, cx.joins, Some(node), cx.stays),
             PredictionLevel::Reserved => {
                 // What is booked has room for every answer already, and for this one: none needs more.
                 let there = Decoding {

@@ -253,7 +253,11 @@ mod tests {
         let mut predictor = Quantile::new(Ratio(500), Tokens(343));
         let (short, long) = (Tokens(100), Tokens(50_000));
         let none = Tokens::ZERO;
-        assert_eq!(predictor.answer(short, none), Tokens(343), "nothing seen yet");
+        assert_eq!(
+            predictor.answer(short, none),
+            Tokens(343),
+            "nothing seen yet"
+        );
         for i in 0..99 {
             predictor.learn(short, Tokens(10 + i % 3 * 400));
             predictor.learn(long, Tokens(1_000_000));
@@ -273,6 +277,10 @@ mod tests {
             Tokens(410 / 32 * 32 + 16),
             "who has made 300 is one of the longer ones"
         );
-        assert_eq!(predictor.answer(short, Tokens(5_000)), Tokens(5_032), "longer than any");
+        assert_eq!(
+            predictor.answer(short, Tokens(5_000)),
+            Tokens(5_032),
+            "longer than any"
+        );
     }
 }

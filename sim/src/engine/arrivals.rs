@@ -7,6 +7,7 @@ use super::{Copy, Engine, Live, Progress};
 use crate::error::SimError;
 use crate::queue::Source;
 use crate::record::RequestRecord;
+use conductor_core::config::ClassLimits;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::units::Nanos;
@@ -84,6 +85,9 @@ impl Engine<'_> {
     /// Puts a request before the Conductor.
     fn ask(&mut self, id: RequestId) -> Result<(), SimError> {
         let oracle = self.config.policy.admission.is_oracle();
+        let class = self.live_mut(id.0).request.class;
+        let limits = self.config.policy.class(class).limits;
+        let in_workflow = matches!(limits, ClassLimits::Workflow { .. });
         let request = &self.live_mut(id.0).request;
         let blocks = request.blocks.clone();
         let arrived = Event::Arrived {
@@ -91,6 +95,8 @@ impl Engine<'_> {
             input: request.input,
             answer: oracle.then_some(request.output),
             blocks: blocks.into(),
+            class: request.class,
+            workflow: request.workflow.filter(|_| in_workflow),
         };
         self.tell(&arrived)
     }

@@ -25,7 +25,7 @@ impl Engine<'_> {
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
         let now = self.now;
         let check = self.config.policy.admission.decode_check();
-        let limit = self.config.policy.slo.tbt;
+        let limit = self.config.policy.strictest_tbt();
         let block = self.config.cluster.block;
         let reserve = self.config.policy.decode.output_reserve;
         let cost = self.estimate.of(node);
@@ -45,11 +45,8 @@ impl Engine<'_> {
             machine.batch.accepts(complete, sequence.context, &room)
         });
         if !accepted {
-            let (ticket, request) = (sequence.ticket, sequence.ticket.request.0);
-            self.live_mut(request).record.outcome = Outcome::RejectedAfterPrefill;
-            self.tell(&Event::Refused { ticket })?;
-            self.close(request);
-            return Ok(());
+            let ticket = sequence.ticket;
+            return self.tell(&Event::Refused { ticket });
         }
         machine.batch.offer(sequence);
         self.start_loads(node);
@@ -182,11 +179,10 @@ impl Engine<'_> {
                     output,
                     tbt,
                 })?;
+                self.close(request);
             } else {
-                live.record.outcome = Outcome::RejectedAfterPrefill;
                 self.tell(&Event::Refused { ticket })?;
             }
-            self.close(request);
         }
         self.ended = ended;
         Ok(())

@@ -1,12 +1,14 @@
 //! The policies against literal, slow models on random streams, and the optimum above all of them.
 
 use super::*;
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::units::Nanos;
 use proptest::prelude::*;
 
 fn row(blocks: &[u64]) -> WorkloadRequest {
     WorkloadRequest {
+        class: ClassId::default(),
+        workflow: None,
         arrival: Nanos::ZERO,
         input: Tokens(blocks.len() as u64 * 512),
         output: Tokens(1),

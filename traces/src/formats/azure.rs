@@ -39,6 +39,8 @@ pub(crate) fn parse(line: &str) -> Result<WorkloadRequest, RowProblem> {
         });
     }
     Ok(WorkloadRequest {
+        class: conductor_core::ids::ClassId::default(),
+        workflow: None,
         arrival,
         input,
         output,

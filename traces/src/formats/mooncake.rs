@@ -7,7 +7,7 @@
 use super::error::RowProblem;
 use super::json::{Scanner, is_number};
 use super::{MAX_TOKENS, ReadOptions};
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 
@@ -58,6 +58,8 @@ pub(crate) fn parse(
     row.end()?;
     let missing = |field, expected| RowProblem::Missing { field, expected };
     let request = WorkloadRequest {
+        class: ClassId::default(),
+        workflow: None,
         arrival: arrival.ok_or_else(|| missing("timestamp", MILLIS))?,
         input: input.ok_or_else(|| missing("input_length", TOKENS))?,
         output: output.ok_or_else(|| missing("output_length", TOKENS))?,

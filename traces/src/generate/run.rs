@@ -9,7 +9,7 @@ use super::spec::{Process, Workload};
 use super::strata::Strata;
 use super::stream::Stream;
 use super::surge::Clock;
-use conductor_core::ids::BlockHash;
+use conductor_core::ids::{BlockHash, ClassId, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use std::cmp::Reverse;
@@ -180,7 +180,8 @@ impl Generator {
     }
 
     /// The request of a session's present turn. New blocks get their numbers now.
-    fn request(&mut self, arrival: Nanos, source: usize, session: &mut Session) -> WorkloadRequest {
+    fn request(&mut self, arrival: Nanos, number: u64, session: &mut Session) -> WorkloadRequest {
+        let source = (number / LANE) as usize;
         // What has no number yet is a tail: a turn keeps leading blocks only.
         let known = session
             .blocks
@@ -194,6 +195,8 @@ impl Generator {
             };
         }
         WorkloadRequest {
+            class: ClassId::default(),
+            workflow: Some(WorkflowId(number)),
             arrival,
             input: Tokens(session.input),
             output: Tokens(session.output),
@@ -246,7 +249,7 @@ impl Iterator for Generator {
                 } else {
                     Nanos(arrival.0 - arrival.0 % self.grid.0)
                 };
-                self.request(rounded, source, &mut session)
+                self.request(rounded, number, &mut session)
             });
             if let Some(gap) =
                 session.advance(&self.sources[source].population, self.workload.rules())
