@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   conductor replay --speed 3 --policy kvcache-centric+early --retry 2      what a rejection costs if clients come again
   conductor trace stats --json my-trace.jsonl
   conductor experiment run prefill-scheduling
+  conductor experiment run seesaw --out results      checks, numbers and plots in results/seesaw; `experiment plot` redraws
 
 Exit codes: 0 done, 1 the run failed, 2 usage or bad input, 3 divergence (audit), 4 a bug.";
 
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     Trace(TraceCommand),
     /// Price prefill and decode with a hardware profile.
     Cost(CostArgs),
-    /// List or run the papers' experiments.
+    /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),
     /// Decide a journal again and fail at the first difference.
@@ -310,6 +311,20 @@ pub(crate) enum ExperimentCommand {
     List,
     /// Run some or all, and compare with what was published.
     Run(ExperimentRunArgs),
+    /// Draw the plots of a results folder again, from its files alone.
+    Plot(ExperimentPlotArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExperimentPlotArgs {
+    /// What `experiment run --out` wrote: the folder of one experiment, or the folder of all of them.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Draw the `[[plots]]` of this experiment or TOML file instead of those of the folder's own spec.toml.
+    ///
+    /// For results that are older than a plot. Plots of loads need a `loads.csv`, which only a run can write.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) spec: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -320,7 +335,8 @@ pub(crate) struct ExperimentRunArgs {
     /// All built-in ones.
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
-    /// Write results into this folder, one folder an experiment.
+    /// Write results into this folder, one folder an experiment: tables, numbers of every run, and the plots that the
+    /// specification names.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Runs at once; the results do not depend on it [default: one a processor].

@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod figures;
 mod output;
+mod plots;
 mod progress;
 mod render;
 

@@ -9,5 +9,6 @@ mod common;
 mod golden;
 mod limits;
 mod paper;
+mod plots;
 mod readme;
 mod tidy;

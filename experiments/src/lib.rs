@@ -10,6 +10,7 @@ mod error;
 pub mod execute;
 pub mod fit;
 pub mod inputs;
+pub mod loads;
 pub mod measure;
 pub mod metric;
 mod plan;

@@ -224,9 +224,11 @@ fn whole(setting: &Setting) -> Result<u64, SpecError> {
 }
 
 fn number(setting: &Setting) -> Result<f64, SpecError> {
-    match setting.value {
-        Value::Whole(value) => Ok(value as f64),
-        Value::Number(value) => Ok(value),
-        ref other => Err(wrong(setting, format!("expected a number, found {other}"))),
-    }
+    let found = || {
+        wrong(
+            setting,
+            format!("expected a number, found {}", setting.value),
+        )
+    };
+    setting.value.number().ok_or_else(found)
 }

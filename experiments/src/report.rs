@@ -1,6 +1,7 @@
 //! What an experiment found: published beside simulated values, checks, and the report of every run.
 
 use crate::fit::Fitted;
+use crate::loads::LoadSeries;
 use crate::metric::Metric;
 use crate::spec::{Check, CheckKind, Limits, Side, Spec, Value};
 use crate::statistics::Estimate;
@@ -20,6 +21,9 @@ pub struct ExperimentReport {
     pub checks: Vec<CheckReport>,
     /// All runs, in the order of the axes; of each, all seeds, in order.
     pub runs: Vec<RunReport>,
+    /// The loads of those runs whose loads are drawn.
+    #[serde(skip)]
+    pub loads: Vec<LoadSeries>,
     /// The specification, for names of runs and for result folders.
     #[serde(skip)]
     pub spec: Spec,
@@ -79,7 +83,12 @@ pub struct CheckReport {
 
 impl ExperimentReport {
     /// Compares runs with what was published.
-    pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, runs: Vec<RunReport>) -> Self {
+    pub(crate) fn new(
+        spec: &Spec,
+        fitted: Option<Fitted>,
+        runs: Vec<RunReport>,
+        loads: Vec<LoadSeries>,
+    ) -> Self {
         let mut points = Vec::new();
         let mut checks = Vec::new();
         if let (Some(fit), Some(fitted)) = (&spec.fit, fitted) {
@@ -133,6 +142,7 @@ impl ExperimentReport {
             points,
             checks,
             runs,
+            loads,
             spec: spec.clone(),
             fitted,
         }

@@ -1,7 +1,9 @@
 //! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
 
+use crate::loads;
 use crate::metric;
 use crate::report::ExperimentReport;
+use crate::spec::{Plot, PlotKind};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -18,7 +20,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is.
+/// where that is. With plots of loads, `loads.csv` and the published curves are there too: plots are drawn from these
+/// files alone.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -30,16 +33,41 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     };
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     let json = serde_json::to_string_pretty(report).expect("a report is plain data");
-    for (name, contents) in [
-        ("spec.toml", report.spec.text.clone()),
-        ("experiment.json", json + "\n"),
-        ("raw.csv", raw(report)),
-        ("table.md", table(report)),
-    ] {
+    let mut files = vec![
+        ("spec.toml".to_string(), report.spec.text.clone()),
+        ("experiment.json".to_string(), json + "\n"),
+        ("raw.csv".to_string(), raw(report)),
+        ("table.md".to_string(), table(report)),
+    ];
+    if !report.loads.is_empty() {
+        files.push(("loads.csv".to_string(), loads_table(report)));
+    }
+    for plot in &report.spec.plots {
+        if let PlotKind::Loads(kind) = &plot.kind
+            && let Some(text) = kind.published.as_ref().and_then(loads::published)
+        {
+            files.push((published_file(plot), text));
+        }
+    }
+    for (name, contents) in files {
         let path = folder.join(name);
         fs::write(&path, contents).map_err(failed(&path))?;
     }
     Ok(folder)
+}
+
+/// The name of the file that holds the published curve of a plot of loads.
+#[must_use]
+pub fn published_file(plot: &Plot) -> String {
+    format!("{}-published.csv", plot.file)
+}
+
+fn loads_table(report: &ExperimentReport) -> String {
+    loads::csv(report.loads.iter().map(|series| {
+        let run = &report.runs[series.run];
+        let cell = report.spec.label(series.run / report.spec.repeats());
+        (cell, run.policy.as_str(), run.seed, &series.samples[..])
+    }))
 }
 
 /// One row a run: the value of each axis, then every number of its report. Axes are marked as such: one may be called
@@ -71,7 +99,7 @@ fn line(text: &mut String, cells: impl Iterator<Item = String>) {
 }
 
 /// RFC 4180: what has a comma, a quote or a line's end is quoted.
-fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     if text.contains([',', '"', '\n']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {

@@ -4,8 +4,9 @@
 //! the first run starts.
 
 use crate::error::ExperimentError;
-use crate::execute::{Job, execute};
+use crate::execute::{Done, Job, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
+use crate::loads::{self, LoadSeries};
 use crate::plan;
 use crate::report::ExperimentReport;
 use crate::spec::{Fit, Spec};
@@ -81,8 +82,13 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         Some(fitted) => jobs(Some(fitted.value))?,
         None => checked,
     };
-    let runs = all(spec, &jobs, options)?;
-    Ok(ExperimentReport::new(spec, fitted, runs))
+    let results = all(spec, &jobs, options)?;
+    let (mut runs, mut loads) = (Vec::new(), Vec::new());
+    for kept in results {
+        runs.push(kept.report);
+        loads.extend(kept.loads);
+    }
+    Ok(ExperimentReport::new(spec, fitted, runs, loads))
 }
 
 /// What a step of the fit may fail with, before it has its key.
@@ -101,12 +107,12 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     let total = HALVINGS_MAX as usize + 2;
     let mut done = 0;
     let found = fit::bisect(fit.bracket, |value| {
-        let report = plan::job(spec, fit.run, None, Some(value), &options.root)
+        let found = plan::job(spec, fit.run, None, Some(value), &options.root)
             .and_then(|job| one(spec, fit.run, &job))
             .map_err(StepError::Other)?;
         done += 1;
         tell(options, Stage::Fit, done, total);
-        Ok(fit.metric.of(&report))
+        Ok(fit.metric.of(&found.report))
     });
     found.map_err(|error| match error {
         StepError::Fit(error) => ExperimentError::Fit {
@@ -117,22 +123,32 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     })
 }
 
+/// What is kept of a run: its report, and the loads if they are drawn.
+struct Kept {
+    report: RunReport,
+    loads: Option<LoadSeries>,
+}
+
 /// All runs, in their order.
-fn all(
-    spec: &Spec,
-    jobs: &[Job],
-    options: &RunOptions<'_>,
-) -> Result<Vec<RunReport>, ExperimentError> {
+fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
+    let drawn = loads::wanted(spec);
+    let kept = |run: usize, done: Done| Kept {
+        loads: drawn.contains(&run).then(|| LoadSeries {
+            run,
+            samples: loads::sample(&done.result.timeline),
+        }),
+        report: done.report,
+    };
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = AtomicBool::new(false);
-    let results: Vec<Mutex<Option<Result<RunReport, ExperimentError>>>> =
+    let results: Vec<Mutex<Option<Result<Kept, ExperimentError>>>> =
         jobs.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         // Runs are begun in order, so the first that fails is among those begun, whoever notices first.
         while !failed.load(Ordering::Relaxed) {
             let run = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(run) else { break };
-            let result = one(spec, run / spec.repeats(), job);
+            let result = one(spec, run / spec.repeats(), job).map(|done| kept(run, done));
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *results[run].lock().expect("no thread panics with it") = Some(result);
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
@@ -151,12 +167,11 @@ fn all(
         .collect()
 }
 
-fn one(spec: &Spec, run: usize, job: &Job) -> Result<RunReport, ExperimentError> {
-    let done = execute(job, Observer::default()).map_err(|error| ExperimentError::Run {
+fn one(spec: &Spec, run: usize, job: &Job) -> Result<Done, ExperimentError> {
+    execute(job, Observer::default()).map_err(|error| ExperimentError::Run {
         run: spec.label(run),
         error,
-    })?;
-    Ok(done.report)
+    })
 }
 
 fn tell(options: &RunOptions<'_>, stage: Stage, done: usize, total: usize) {

@@ -10,10 +10,14 @@
 mod error;
 mod key;
 mod parse;
+mod plot;
 mod text;
 
 pub use error::SpecError;
 pub use key::{Key, Part, Value};
+pub use plot::{
+    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedLoads,
+};
 
 use crate::error::ExperimentError;
 use crate::fit::Bracket;
@@ -64,6 +68,8 @@ pub struct Spec {
     pub curves: Vec<CurvePoint>,
     /// What should hold.
     pub checks: Vec<Check>,
+    /// What is drawn.
+    pub plots: Vec<Plot>,
     /// The text that it was parsed from.
     pub text: String,
 }

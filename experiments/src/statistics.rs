@@ -39,6 +39,20 @@ impl Estimate {
     }
 }
 
+/// Pearson's correlation; none of fewer than two pairs, or where one side does not vary.
+#[must_use]
+pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    let n = pairs.len() as f64;
+    let mean = |side: fn(&(f64, f64)) -> f64| pairs.iter().map(side).sum::<f64>() / n;
+    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let sum = |product: fn(f64, f64) -> f64| {
+        let products = pairs.iter().map(|pair| product(pair.0 - x, pair.1 - y));
+        products.sum::<f64>()
+    };
+    let found = sum(|dx, dy| dx * dy) / (sum(|dx, _| dx * dx) * sum(|_, dy| dy * dy)).sqrt();
+    Some(found).filter(|found| found.is_finite())
+}
+
 /// Beyond the table, its last value: a little too wide, never too narrow.
 fn t_975(freedom: usize) -> f64 {
     T_975[freedom.clamp(1, T_975.len()) - 1]
@@ -56,6 +70,14 @@ mod tests {
         assert!((found.ci95.expect("three values") - 4.303 / 3.0_f64.sqrt()).abs() < 1e-12);
         assert_eq!(Estimate::of(&[5.0]).ci95, None);
         assert!((t_975(1_000) - 2.042).abs() < 1e-12);
+    }
+
+    #[test]
+    fn correlations_are_pearsons() {
+        let found = correlation(&[(1.0, 6.0), (2.0, 4.0), (3.0, 5.0)]);
+        assert!((found.expect("both vary") + 0.5).abs() < 1e-12);
+        assert_eq!(correlation(&[(1.0, 2.0), (1.0, 3.0)]), None);
+        assert_eq!(correlation(&[]), None);
     }
 
     #[test]

@@ -376,6 +376,7 @@ fn bars() -> BarChart {
         series: vec![BarSeries {
             name: "simulated".to_owned(),
             values: vec![4301.0, 3802.0, 3510.0],
+            halves: vec![60.0, 45.0, 50.0],
             published: vec![4183.0, 3771.0, 3589.0],
         }],
         ..BarChart::default()
@@ -386,6 +387,7 @@ fn bar_series() -> BarChart {
     let series = |name: &str, values: [f64; 3], published: [f64; 3]| BarSeries {
         name: name.to_owned(),
         values: values.to_vec(),
+        halves: Vec::new(),
         published: published.to_vec(),
     };
     BarChart {
@@ -403,6 +405,7 @@ fn bar_series() -> BarChart {
             series("global cache", [1.09, 0.54, 0.79], [1.05, 0.521, 0.783]),
         ],
         references: vec![Reference::new(1.6, "no cache")],
+        ..BarChart::default()
     }
 }
 
@@ -410,6 +413,7 @@ fn lines() -> LineChart {
     let series = |name: &str, published, points: &[(f64, f64)]| LineSeries {
         name: name.to_owned(),
         points: points.to_vec(),
+        halves: Vec::new(),
         published,
     };
     LineChart {
@@ -444,6 +448,7 @@ fn log_lines() -> LineChart {
     let series = |name: &str, published, ratios: [f64; 11]| LineSeries {
         name: name.to_owned(),
         points: capacity.into_iter().zip(ratios).collect(),
+        halves: Vec::new(),
         published,
     };
     let conversation = [

@@ -4,9 +4,9 @@ use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
 use crate::elements::Block;
 use crate::panel::{Panel, Reference, Scale, left_margin, right_margin, worth_reaching};
-use crate::sheet::{Cast, Key, Rect, Sheet, Sign};
+use crate::sheet::{Cast, Key, Rect, Sheet, Sign, note_height};
 use crate::style::{
-    self, Anchor, Dash, HEIGHT, PAPER, PUBLISHED, Pen, RIM, SMALL, TICK, TextPen, WIDTH,
+    self, Anchor, Dash, HEIGHT, INK, PAPER, PUBLISHED, Pen, RIM, SMALL, TICK, TextPen, WIDTH,
 };
 use crate::text::{width, wrap};
 use crate::ticks::short;
@@ -24,6 +24,8 @@ pub struct BarChart {
     pub series: Vec<BarSeries>,
     /// Horizontal lines.
     pub references: Vec<Reference>,
+    /// What the whiskers are, and the like: small, below the groups.
+    pub note: String,
 }
 
 /// One bar in each group of a [`BarChart`].
@@ -33,12 +35,14 @@ pub struct BarSeries {
     pub name: String,
     /// One value a group; NaN where there is none.
     pub values: Vec<f64>,
+    /// Half the height of the interval around each value: empty, or one a group, NaN where there is none.
+    pub halves: Vec<f64>,
     /// The published values to compare with: empty, or one a group, NaN where there is none.
     pub published: Vec<f64>,
 }
 
 impl BarChart {
-    /// The picture. Bars start at 0 and carry their value where it fits.
+    /// The picture. Bars start at 0 and carry their values if all of them fit.
     ///
     /// # Errors
     ///
@@ -55,6 +59,7 @@ impl BarChart {
         };
         let most = extent(values()).map_or(1.0, |(_, most)| most);
         let all = values()
+            .chain(self.series.iter().flat_map(BarSeries::reach))
             .chain([0.0])
             .chain(worth_reaching(&self.references, most));
         let y = Scale::new(Axis::linear(all, 6), 6, &self.y_label);
@@ -73,7 +78,7 @@ impl BarChart {
         let sheet = Sheet::new(
             &self.title,
             &keys,
-            head + HEIGHT - 60.0 + 12.0 + lines * 15.0 + 8.0,
+            head + HEIGHT - 60.0 + 12.0 + lines * 15.0 + 8.0 + note_height(&self.note),
         );
         let top = sheet.body().top + head;
         let plot = Rect {
@@ -99,12 +104,17 @@ impl BarChart {
         }
         self.draw_bars(&panel, slot, &slots)?;
         panel.horizontals(&self.references);
+        sheet.note(&self.note);
         Ok(sheet.finish())
     }
 
     fn check(&self) -> Result<(), PlotError> {
         for series in &self.series {
-            for (values, kind) in [(&series.values, ""), (&series.published, " (published)")] {
+            for (values, kind) in [
+                (&series.values, ""),
+                (&series.halves, " (intervals)"),
+                (&series.published, " (published)"),
+            ] {
                 let is_absent = !kind.is_empty() && values.is_empty();
                 if values.len() != self.groups.len() && !is_absent {
                     return Err(PlotError::Shape {
@@ -161,31 +171,54 @@ impl BarChart {
     }
 
     fn draw_bars(&self, panel: &Panel<'_>, slot: f64, slots: &[usize]) -> Result<(), PlotError> {
-        let bars: usize = self
+        let has_published = |series: &BarSeries, group: usize| {
+            let value = series.published.get(group);
+            value.is_some_and(|&value| is_usable(value))
+        };
+        // A group has room for the published values that it has, not for those of other groups.
+        let bars = |group: usize| {
+            let published = self.series.iter().filter(|s| has_published(s, group));
+            self.series.len() + published.count()
+        };
+        let most = (0..self.groups.len()).map(bars).max().unwrap_or(0).max(1);
+        // In shares of a group's slot; a bar never becomes wider than 60 px.
+        let wide = (0.82 / most as f64).min(60.0 / slot);
+        // Some bars with their values and some without would look like a difference between them.
+        let values = self
             .series
             .iter()
-            .map(|s| if s.published.is_empty() { 1 } else { 2 })
-            .sum();
-        // In shares of a group's slot; a bar never becomes wider than 60 px.
-        let wide = (0.82 / bars.max(1) as f64).min(60.0 / slot);
-        let mut offset = -wide * bars as f64 / 2.0;
+            .flat_map(|s| s.values.iter().chain(&s.published));
+        let fits = |value: &f64| width(&short(*value), SMALL, false) <= wide * slot + 2.0;
+        let written = values.filter(|value| is_usable(**value)).all(fits);
+        let mut free: Vec<f64> = (0..self.groups.len())
+            .map(|group| group as f64 - wide * bars(group) as f64 / 2.0)
+            .collect();
         for (series, &color) in self.series.iter().zip(slots) {
             panel.sheet.begin_group(&series.name);
             for (i, &value) in series.values.iter().enumerate() {
-                let from = i as f64 + offset;
-                draw_bar(panel, (from, from + wide), value, Some(color), wide * slot)?;
+                let half = series.halves.get(i).copied().unwrap_or(f64::NAN);
+                let span = (free[i], free[i] + wide);
+                draw_bar(panel, span, (value, half), Some(color), written)?;
+                free[i] = span.1;
             }
-            offset += wide;
             for (i, &value) in series.published.iter().enumerate() {
-                let from = i as f64 + offset;
-                draw_bar(panel, (from, from + wide), value, None, wide * slot)?;
-            }
-            if !series.published.is_empty() {
-                offset += wide;
+                if has_published(series, i) {
+                    let span = (free[i], free[i] + wide);
+                    draw_bar(panel, span, (value, f64::NAN), None, written)?;
+                    free[i] = span.1;
+                }
             }
             panel.sheet.end_group();
         }
         Ok(())
+    }
+}
+
+impl BarSeries {
+    /// What a y axis has to hold for the intervals.
+    fn reach(&self) -> impl Iterator<Item = f64> {
+        let pairs = self.values.iter().zip(&self.halves);
+        pairs.flat_map(|(value, half)| [value - half, value + half])
     }
 }
 
@@ -201,13 +234,13 @@ fn hatch_pen() -> Pen {
     Pen::solid(PAPER.mix(PUBLISHED, 45), 0.8)
 }
 
-/// A bar of series colour `slot`, or a published one.
+/// A bar of series colour `slot` with its interval, or a published one.
 fn draw_bar(
     panel: &Panel<'_>,
     (from, to): (f64, f64),
-    value: f64,
+    (value, half): (f64, f64),
     slot: Option<usize>,
-    room: f64,
+    is_written: bool,
 ) -> Result<(), PlotError> {
     if !is_usable(value) {
         return Ok(());
@@ -232,8 +265,13 @@ fn draw_bar(
         }
     };
     panel.block(block)?;
+    let middle = (from + to) / 2.0;
+    let half = if is_usable(half) { half.abs() } else { 0.0 };
+    if half > 0.0 {
+        panel.whisker(middle, (value - half, value + half), Pen::solid(INK, 1.2));
+    }
     let text = short(value);
-    if width(&text, SMALL, false) <= room + 2.0 {
+    if is_written {
         let pen = TextPen {
             halo: true,
             ..TextPen::new(SMALL, Anchor::Middle)
@@ -243,11 +281,14 @@ fn draw_bar(
         } else {
             pen
         };
-        let side = if value < 0.0 { 8.0 } else { -8.0 };
-        let middle = panel.place_of((from + to) / 2.0);
+        let (end, side) = match value < 0.0 {
+            true => (value - half, 8.0),
+            false => (value + half, -8.0),
+        };
+        let middle = panel.place_of(middle);
         panel
             .sheet
-            .text(&text, middle, panel.height_of(value) + side, &pen);
+            .text(&text, middle, panel.height_of(end) + side, &pen);
     }
     Ok(())
 }

@@ -6,7 +6,8 @@
 //! one point, equal values, NaN, infinity) gives a sensible picture or a [`PlotError`], never a
 //! panic.
 //!
-//! - charts: [`CdfChart`], [`BoxChart`], [`TimeChart`], [`BarChart`], [`LineChart`], [`HeatChart`];
+//! - charts: [`CdfChart`], [`BoxChart`], [`TimeChart`], [`BarChart`], [`LineChart`],
+//!   [`LinePanels`], [`HeatChart`];
 //! - [`Table`] reads the project's CSV files back, so that a figure can be redrawn from disk alone;
 //! - [`Report`] puts figures and tables on one self-contained page.
 //!
@@ -29,6 +30,7 @@ mod elements;
 mod error;
 mod heat_chart;
 mod line_chart;
+mod line_panels;
 mod panel;
 mod report;
 mod sheet;
@@ -47,6 +49,7 @@ pub use cdf_chart::{CdfChart, CdfData, CdfSeries};
 pub use error::PlotError;
 pub use heat_chart::HeatChart;
 pub use line_chart::{LineChart, LineSeries};
+pub use line_panels::{LinePanel, LinePanels};
 pub use panel::Reference;
 pub use report::{Best, Cell, Column, ColumnKind, Figure, Report, ResultTable, Verdict};
 pub use stats::{BoxStats, percentile};

@@ -35,6 +35,9 @@ pub struct LineSeries {
     pub name: String,
     /// (x, y) in any order; a point that is not finite is left out.
     pub points: Vec<(f64, f64)>,
+    /// Half the height of the interval around each point, in the unit of y: one a point, or fewer where there is
+    /// none (NaN and 0 are none either).
+    pub halves: Vec<f64>,
     /// From a paper: drawn dashed and darker.
     pub published: bool,
 }
@@ -45,6 +48,7 @@ impl LineSeries {
         Self {
             name: name.into(),
             points,
+            halves: Vec::new(),
             published: false,
         }
     }
@@ -54,6 +58,7 @@ impl LineSeries {
         Self {
             name: name.into(),
             points,
+            halves: Vec::new(),
             published: true,
         }
     }
@@ -72,9 +77,10 @@ impl LineChart {
             .map(|s| (s.name.as_str(), s.published))
             .collect();
         let cast = Cast::of_lines(&self.title, &named)?;
-        let lines: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| self.usable(s)).collect();
-        let xs = lines.iter().flatten().map(|point| point.0);
-        let ys = lines.iter().flatten().map(|point| point.1);
+        let logs = (self.log_x, self.log_y);
+        let lines: Vec<Vec<Spot>> = self.series.iter().map(|s| usable(s, logs)).collect();
+        let xs = lines.iter().flatten().map(|spot| spot.at.0);
+        let ys = lines.iter().flatten().flat_map(Spot::reach);
         let x = Scale::new(fit(xs, &self.verticals, self.log_x, 8), 8, &self.x_label);
         let y = Scale::new(fit(ys, &self.horizontals, self.log_y, 6), 6, &self.y_label);
 
@@ -97,26 +103,62 @@ impl LineChart {
         if lines.iter().all(Vec::is_empty) {
             panel.note("no data");
         }
-        for published in [true, false] {
-            for (i, series) in self.series.iter().enumerate() {
-                if series.published == published {
-                    draw(&panel, series, cast.slots[i], &lines[i])?;
-                }
-            }
-        }
+        draw_all(&panel, &self.series, &cast.slots, &lines)?;
         Ok(sheet.finish())
-    }
-
-    fn usable(&self, series: &LineSeries) -> Vec<(f64, f64)> {
-        let fits = |value: f64, log: bool| is_usable(value) && (!log || value > 1e-100);
-        let mut points = series.points.clone();
-        points.retain(|&(x, y)| fits(x, self.log_x) && fits(y, self.log_y));
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        points
     }
 }
 
-fn fit(
+/// A point that can be drawn, with its interval.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    pub(crate) at: (f64, f64),
+    /// Ends of the interval; both the point itself if it has none.
+    interval: (f64, f64),
+}
+
+impl Spot {
+    /// What a y axis has to hold for it.
+    pub(crate) fn reach(&self) -> [f64; 2] {
+        [self.interval.0, self.interval.1]
+    }
+
+    /// The same `aside` px further right, or as it is where that leaves the axis.
+    pub(crate) fn beside(&self, panel: &Panel<'_>, aside: f64) -> Self {
+        let at = (panel.beside(self.at.0, aside), self.at.1);
+        let at = if panel.holds(at) { at } else { self.at };
+        Self { at, ..*self }
+    }
+}
+
+/// The points of a series in order of x, without those that cannot be drawn on axes that are logarithmic or not.
+pub(crate) fn usable(series: &LineSeries, (log_x, log_y): (bool, bool)) -> Vec<Spot> {
+    let fits = |value: f64, log: bool| is_usable(value) && (!log || value > 1e-100);
+    let halves = series.halves.iter().copied().chain(std::iter::repeat(0.0));
+    let mut spots: Vec<Spot> = series
+        .points
+        .iter()
+        .zip(halves)
+        .filter(|((x, y), _)| fits(*x, log_x) && fits(*y, log_y))
+        .map(|(&at, half)| {
+            let half = if is_usable(half) { half.abs() } else { 0.0 };
+            // A logarithmic axis has no place for what reaches below 0: the axis ends at the points then.
+            let low = if fits(at.1 - half, log_y) {
+                at.1 - half
+            } else {
+                at.1
+            };
+            Spot {
+                at,
+                interval: (low, at.1 + half),
+            }
+        })
+        .collect();
+    spots.sort_by(|a, b| a.at.0.total_cmp(&b.at.0));
+    spots
+}
+
+/// An axis that holds `values` and the references near them.
+pub(crate) fn fit(
     values: impl Iterator<Item = f64> + Clone,
     references: &[Reference],
     log: bool,
@@ -131,21 +173,42 @@ fn fit(
     }
 }
 
+/// Draws all series, what was published beneath.
+pub(crate) fn draw_all(
+    panel: &Panel<'_>,
+    series: &[LineSeries],
+    slots: &[usize],
+    lines: &[Vec<Spot>],
+) -> Result<(), PlotError> {
+    for published in [true, false] {
+        for (i, series) in series.iter().enumerate() {
+            if series.published == published {
+                draw(panel, series, slots[i], &lines[i])?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn draw(
     panel: &Panel<'_>,
     series: &LineSeries,
     slot: usize,
-    points: &[(f64, f64)],
+    spots: &[Spot],
 ) -> Result<(), PlotError> {
     let origin = if series.published { " (published)" } else { "" };
     panel.sheet.begin_group(&format!("{}{origin}", series.name));
     let pen = Pen::series(slot, series.published);
-    if points.len() > 1 {
-        panel.curve(points.to_vec(), pen)?;
+    if spots.len() > 1 {
+        panel.curve(spots.iter().map(|spot| spot.at).collect(), pen)?;
     }
     let radius = if series.published { 3.2 } else { 4.0 };
-    for &point in points {
-        panel.mark(point, style::marker(slot), pen.color, radius)?;
+    for spot in spots {
+        let (low, high) = spot.interval;
+        if low < high {
+            panel.whisker(spot.at.0, spot.interval, Pen::solid(pen.color, 1.2));
+        }
+        panel.mark(spot.at, style::marker(slot), pen.color, radius)?;
     }
     panel.sheet.end_group();
     Ok(())

@@ -126,7 +126,9 @@ impl<'a> Panel<'a> {
         let pen = TextPen::new(TICK, Anchor::End).color(SOFT_INK);
         for (&at, label) in y.ticks.at.iter().zip(&y.ticks.labels) {
             sheet.line((plot.left, up(at)), (plot.right, up(at)), &grid);
-            sheet.text(label, plot.left - 7.0, up(at), &pen);
+            if !label.is_empty() {
+                sheet.text(label, plot.left - 7.0, up(at), &pen);
+            }
         }
         let rule = Pen::solid(AXIS, 1.0);
         sheet.line((plot.left, plot.top), (plot.left, plot.bottom), &rule);
@@ -134,8 +136,10 @@ impl<'a> Panel<'a> {
         let mut pen = TextPen::new(LABEL, Anchor::Middle);
         pen.upwards = true;
         let middle = (plot.top + plot.bottom) / 2.0;
-        let lines = wrap(&y.label, LABEL, false, plot.height() + 16.0, 1);
-        sheet.text(&lines.join(" "), RIM + LABEL / 2.0, middle, &pen);
+        if !y.label.is_empty() {
+            let lines = wrap(&y.label, LABEL, false, plot.height() + 16.0, 1);
+            sheet.text(&lines.join(" "), RIM + LABEL / 2.0, middle, &pen);
+        }
         let span = (
             sub(plot.left)..sub(plot.right),
             sub(plot.bottom)..sub(plot.top),
@@ -208,6 +212,16 @@ impl<'a> Panel<'a> {
         Ok(())
     }
 
+    /// Draws an interval at `x` with caps, cut to the data area.
+    pub(crate) fn whisker(&self, x: f64, (low, high): (f64, f64), pen: Pen) {
+        let (middle, bottom, top) = (self.place_of(x), self.height_of(low), self.height_of(high));
+        self.sheet.line((middle, bottom), (middle, top), &pen);
+        for end in [bottom, top] {
+            self.sheet
+                .line((middle - 3.0, end), (middle + 3.0, end), &pen);
+        }
+    }
+
     /// Draws a rectangle, cut to the data area.
     pub(crate) fn block(&self, mut block: Block) -> Result<(), PlotError> {
         for corner in &mut block.corners {
@@ -236,6 +250,32 @@ impl<'a> Panel<'a> {
     pub(crate) fn holds(&self, point: (f64, f64)) -> bool {
         let inside = |position: f64| (-1e-9..=1.0 + 1e-9).contains(&position);
         inside(self.x.position(point.0)) && inside(self.y.position(point.1))
+    }
+
+    /// Writes what the panel shows above its data area: its title left, a caption right. The caption goes first.
+    pub(crate) fn head(&self, title: &str, caption: &str) {
+        let Rect {
+            left, right, top, ..
+        } = self.plot;
+        let mut room = right - left;
+        if !caption.is_empty() {
+            let caption = ellipsize(caption, SMALL, false, room);
+            let pen = TextPen::new(SMALL, Anchor::End).color(SOFT_INK);
+            self.sheet.text(&caption, right, top - 10.0, &pen);
+            room -= width(&caption, SMALL, false) + 24.0;
+        }
+        if !title.is_empty() {
+            let mut pen = TextPen::new(LABEL, Anchor::Start);
+            pen.bold = true;
+            let title = ellipsize(title, LABEL, true, room);
+            self.sheet.text(&title, left, top - 10.0, &pen);
+        }
+    }
+
+    /// The value that is drawn `aside` px right of `x`.
+    pub(crate) fn beside(&self, x: f64, aside: f64) -> f64 {
+        self.x
+            .value_at(self.x.position(x) + aside / self.plot.width())
     }
 
     /// Writes that there is nothing to see.

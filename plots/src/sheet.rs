@@ -14,11 +14,28 @@ use crate::PlotError;
 use crate::canvas::{SvgCanvas, sub};
 use crate::elements::{draw_block, draw_marker};
 use crate::style::{
-    self, Anchor, INK, LABEL, Marker, PUBLISHED, Pen, RIM, Rgb, SERIES_LIMIT, TITLE, TextPen, WIDTH,
+    self, Anchor, INK, LABEL, Marker, PUBLISHED, Pen, RIM, Rgb, SERIES_LIMIT, SMALL, SOFT_INK,
+    TITLE, TextPen, WIDTH,
 };
 use crate::text::{ellipsize, width, wrap};
 
 const ROW: f64 = 19.0;
+const NOTE_ROW: f64 = 14.0;
+
+/// Height in px that a note at the foot of a sheet takes.
+pub(crate) fn note_height(note: &str) -> f64 {
+    match note_lines(note).len() {
+        0 => 0.0,
+        lines => lines as f64 * NOTE_ROW + 4.0,
+    }
+}
+
+fn note_lines(note: &str) -> Vec<String> {
+    if note.is_empty() {
+        return Vec::new();
+    }
+    wrap(note, SMALL, false, WIDTH - 2.0 * RIM, 3)
+}
 
 /// A rectangle on the sheet in px.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +131,15 @@ impl Sheet {
             canvas: Rc::new(RefCell::new(canvas)),
             title: title.to_owned(),
             body,
+        }
+    }
+
+    /// Writes `note` at the foot; the sheet's body was made higher by [`note_height`].
+    pub(crate) fn note(&self, note: &str) {
+        let pen = TextPen::new(SMALL, Anchor::Start).color(SOFT_INK);
+        let top = self.body.bottom - note_height(note);
+        for (i, line) in note_lines(note).iter().enumerate() {
+            self.text(line, RIM, top + (i as f64 + 0.5) * NOTE_ROW - 2.0, &pen);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Columns of the project's CSV files, so that a figure can be redrawn from disk alone.
 //!
-//! All cells are kept as text; a column becomes numbers when it is asked for. Not here: formats of
-//! traces, types of runs.
+//! All cells are kept as text; a column becomes numbers when it is asked for. Lines that begin with `#` are comments:
+//! a published curve says there where it is from. Not here: formats of traces, types of runs.
 
 use std::fs::File;
 use std::io::Read;
@@ -51,6 +51,7 @@ impl Table {
         };
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
+            .comment(Some(b'#'))
             .from_reader(source);
         let header = reader
             .headers()

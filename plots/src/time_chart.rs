@@ -26,6 +26,10 @@ pub struct TimeChart {
 /// One panel of a [`TimeChart`].
 #[derive(Clone, Debug, Default)]
 pub struct TimePanel {
+    /// What this panel shows, above it; empty where the y label says enough.
+    pub title: String,
+    /// What its numbers are, in short, right of the title.
+    pub caption: String,
     /// What y is, with its unit: "load (share of SLO)".
     pub y_label: String,
     /// Exact ends of the y axis; without them it holds all values.
@@ -81,11 +85,13 @@ impl TimeChart {
 
         let count = self.panels.len().max(1) as f64;
         let height = if count > 1.0 { 165.0 } else { HEIGHT - 90.0 };
-        let body = 10.0 + count * height + (count - 1.0) * 22.0 + X_LABELS;
+        let heads = self.panels.iter().map(TimePanel::head).sum::<f64>();
+        let body = 10.0 + count * height + (count - 1.0) * 22.0 + heads + X_LABELS;
         let sheet = Sheet::new(&self.title, &cast.keys, body);
         let mut top = sheet.body().top + 10.0;
         let mut slots = cast.slots.iter().copied();
         for (i, panel) in self.panels.iter().enumerate() {
+            top += panel.head();
             let plot = Rect {
                 left,
                 top,
@@ -95,6 +101,9 @@ impl TimeChart {
             let axes = Panel::new(&sheet, plot, &x, &ys[i]);
             if i + 1 == self.panels.len() {
                 axes.label_x(&x);
+            }
+            if panel.head() > 0.0 {
+                axes.head(&panel.title, &panel.caption);
             }
             axes.horizontals(&panel.references);
             let slots: Vec<usize> = slots.by_ref().take(panel.series.len()).collect();
@@ -115,6 +124,14 @@ impl TimeChart {
 }
 
 impl TimePanel {
+    /// Height in px of the title above the data area.
+    fn head(&self) -> f64 {
+        match self.title.is_empty() && self.caption.is_empty() {
+            true => 0.0,
+            false => 14.0,
+        }
+    }
+
     fn y_scale(&self) -> Scale {
         let values = || {
             self.series

@@ -2,7 +2,7 @@
 
 use conductor_plots::{
     BarChart, BarSeries, BoxChart, BoxStats, CdfChart, CdfData, CdfSeries, HeatChart, LineChart,
-    LineSeries, PlotError, Reference, TimeChart, TimePanel, TimeSeries,
+    LinePanel, LinePanels, LineSeries, PlotError, Reference, TimeChart, TimePanel, TimeSeries,
 };
 use proptest::prelude::*;
 
@@ -117,8 +117,14 @@ proptest! {
     ) {
         let line = |(name, points)| TimeSeries { name, points, published: false };
         let series: Vec<TimeSeries> = series.into_iter().map(line).collect();
-        let free = TimePanel { series: series.clone(), ..TimePanel::default() };
-        let fixed = TimePanel { y_label: title.clone(), y_limits, series, references };
+        let free = TimePanel {
+            title: title.clone(),
+            caption: title.repeat(3),
+            series: series.clone(),
+            ..TimePanel::default()
+        };
+        let y_label = title.clone();
+        let fixed = TimePanel { y_label, y_limits, series, references, ..TimePanel::default() };
         check(TimeChart { title, x_label: "time".to_owned(), panels: vec![free, fixed] }.to_svg());
     }
 
@@ -130,8 +136,9 @@ proptest! {
     ) {
         let values = groups.iter().map(|group| group.1).collect();
         let published = groups.iter().map(|group| group.2).collect();
+        let halves = groups.iter().map(|group| group.2).collect();
         let groups = groups.into_iter().map(|group| group.0).collect();
-        let series = vec![BarSeries { name: title.clone(), values, published }];
+        let series = vec![BarSeries { name: title.clone(), values, halves, published }];
         check(BarChart { title, groups, series, references, ..BarChart::default() }.to_svg());
     }
 
@@ -144,9 +151,25 @@ proptest! {
         log_x in any::<bool>(),
         log_y in any::<bool>(),
     ) {
-        let line = |(name, points, published)| LineSeries { name, points, published };
-        let series = series.into_iter().map(line).collect();
+        let line = |(name, points, published): (String, Vec<(f64, f64)>, bool)| {
+            let halves = points.iter().map(|point| point.0).collect();
+            LineSeries { name, points, halves, published }
+        };
+        let series: Vec<_> = series.into_iter().map(line).collect();
         let (x_label, y_label) = (title.clone(), title.clone());
+        let panels = (0..series.len()).map(|i| {
+            LinePanel { title: title.clone(), series: series[i..].to_vec() }
+        });
+        let panels = LinePanels {
+            panels: panels.collect(),
+            title: title.clone(),
+            x_label: x_label.clone(),
+            y_label: y_label.clone(),
+            note: title.clone(),
+            log_x,
+            log_y,
+        };
+        check(panels.to_svg());
         let chart =
             LineChart { title, x_label, y_label, log_x, log_y, series, verticals, horizontals };
         check(chart.to_svg());

@@ -12,6 +12,7 @@ fn picture(name: &str) -> String {
     let series = vec![LineSeries {
         name: name.to_owned(),
         points,
+        halves: Vec::new(),
         published: false,
     }];
     let chart = LineChart {

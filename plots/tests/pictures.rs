@@ -3,7 +3,7 @@
 
 use conductor_plots::{
     BarChart, BarSeries, BoxChart, BoxStats, CdfChart, CdfData, CdfSeries, HeatChart, LineChart,
-    LineSeries, PlotError, Reference, TimeChart, TimePanel, TimeSeries,
+    LinePanel, LinePanels, LineSeries, PlotError, Reference, TimeChart, TimePanel, TimeSeries,
 };
 use expect_test::{ExpectFile, expect_file};
 
@@ -122,9 +122,11 @@ fn bars() {
         series: vec![BarSeries {
             name: "simulated".to_owned(),
             values: vec![4301.0, f64::NAN, 3510.0],
+            halves: Vec::new(),
             published: vec![4183.0, 3771.0, 3589.0],
         }],
         references: vec![Reference::new(5000.0, "all")],
+        ..BarChart::default()
     };
     check(chart.to_svg(), &expect_file!["golden/bar.svg"]);
 }
@@ -137,6 +139,7 @@ fn lines() {
             .into_iter()
             .zip([0.05, 0.09, 0.3, 0.4 + shift])
             .collect(),
+        halves: Vec::new(),
         published,
     };
     let chart = LineChart {
@@ -152,6 +155,98 @@ fn lines() {
         ..LineChart::default()
     };
     check(chart.to_svg(), &expect_file!["golden/line.svg"]);
+}
+
+/// What an experiment draws of a metric over an axis: panels, intervals, something published.
+#[test]
+fn line_panels() {
+    let line = |name: &str, published, ys: [f64; 4]| LineSeries {
+        name: name.to_owned(),
+        points: [0.25, 1.0, 2.0, 4.0].into_iter().zip(ys).collect(),
+        halves: if published {
+            Vec::new()
+        } else {
+            vec![0.1, 0.3, 0.4, f64::NAN]
+        },
+        published,
+    };
+    let panel = |title: &str, peak: f64| LinePanel {
+        title: title.to_owned(),
+        series: vec![
+            line("none", false, [1.7, peak, 4.0, 2.0]),
+            line("early-predicted", false, [1.7, peak, peak, peak + 0.2]),
+            line("none", true, [1.6, peak, 4.4, 2.6]),
+        ],
+    };
+    let chart = LinePanels {
+        title: "Goodput over offered load".to_owned(),
+        x_label: "offered load (multiple of 7 requests/s)".to_owned(),
+        y_label: "goodput (requests/s)".to_owned(),
+        log_x: true,
+        panels: vec![
+            panel("8p8d", 6.1),
+            panel("14p2d", 5.2),
+            LinePanel::default(),
+        ],
+        note: "Mean of 3 seeds; bars: 95 % confidence interval".to_owned(),
+        ..LinePanels::default()
+    };
+    check(chart.to_svg(), &expect_file!["golden/line_panels.svg"]);
+}
+
+/// The seesaw: titled panels, percent, a published series as a panel of its own.
+#[test]
+fn loads() {
+    let series = |name: &str, stride, scale: f64, published| TimeSeries {
+        name: name.to_owned(),
+        points: uneven(81, stride)
+            .iter()
+            .enumerate()
+            .map(|(i, u)| (15.0 * i as f64, u * scale))
+            .collect(),
+        published,
+    };
+    let panel = |title: &str, scale, published| TimePanel {
+        title: title.to_owned(),
+        caption: "prefill 54 ± 26 %, decode 49 ± 31 % (mean ± sd)".to_owned(),
+        y_label: "load (% of limit)".to_owned(),
+        y_limits: Some((0.0, 120.0)),
+        series: vec![
+            series("prefill pool", 3, scale, published),
+            series("decode pool", 2, scale, published),
+        ],
+        ..TimePanel::default()
+    };
+    let chart = TimeChart {
+        title: "The load seesaw".to_owned(),
+        x_label: "time from 150 s on".to_owned(),
+        panels: vec![panel("early", 110.0, false), panel("published", 95.0, true)],
+    };
+    check(chart.to_svg(), &expect_file!["golden/loads.svg"]);
+}
+
+/// Bars by group and series, with intervals, and published values in one group only.
+#[test]
+fn grouped_bars() {
+    let series = |name: &str, values: [f64; 2], published: Vec<f64>| BarSeries {
+        name: name.to_owned(),
+        values: values.to_vec(),
+        halves: vec![120.0, f64::NAN],
+        published,
+    };
+    let chart = BarChart {
+        title: "Rejected requests of 23,000".to_owned(),
+        y_label: "rejected (requests)".to_owned(),
+        groups: strings(&["8p8d", "13p3d"]),
+        series: vec![
+            series("per-stage", [9800.0, 4300.0], vec![f64::NAN, 4183.0]),
+            series("early", [9790.0, 3700.0], vec![f64::NAN, 3771.0]),
+            series("oracle", [9780.0, 3300.0], Vec::new()),
+        ],
+        note: "Mean of 10 seeds; whiskers: 95 % confidence interval".to_owned(),
+        ..BarChart::default()
+    };
+    check(chart.to_svg(), &expect_file!["golden/grouped_bars.svg"]);
 }
 
 #[test]
@@ -195,6 +290,7 @@ fn errors_say_what_was_expected() {
         series: vec![BarSeries {
             name: "s".to_owned(),
             values: vec![1.0],
+            halves: Vec::new(),
             published: Vec::new(),
         }],
         ..BarChart::default()

@@ -1,15 +1,15 @@
 //! `conductor experiment …`: published and simulated, side by side.
 
-use crate::args::{ExperimentCommand, ExperimentRunArgs};
+use crate::args::{ExperimentCommand, ExperimentPlotArgs, ExperimentRunArgs};
 use crate::commands::replay::processors;
 use crate::failure::Failure;
-use crate::{output, progress, render};
+use crate::{output, plots, progress, render};
 use conductor_experiments::{
     ExperimentError, ExperimentReport, Progress, RunOptions, Spec, Stage, list, run as run_spec,
     write_results,
 };
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(command: &ExperimentCommand) -> Result<(), Failure> {
     match command {
@@ -23,6 +23,7 @@ pub(crate) fn run(command: &ExperimentCommand) -> Result<(), Failure> {
             ))?)
         }
         ExperimentCommand::Run(args) => run_some(args),
+        ExperimentCommand::Plot(args) => plot(args),
     }
 }
 
@@ -38,13 +39,20 @@ fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
     output::prepare(args.out.as_deref())?;
-    let mut reports = Vec::new();
+    let (mut reports, mut undrawn) = (Vec::new(), None);
     for (name, spec) in names.iter().zip(&specs) {
         let report = run_one(name, spec, args.jobs.map_or_else(processors, usize::from))?;
         if let Some(folder) = &args.out {
             let written =
                 write_results(folder, &report).map_err(|error| Failure::Run(error.to_string()))?;
             eprintln!("conductor: {} is in {}", report.name, written.display());
+            // What was measured is worth more than a picture of it: the other experiments run all the same.
+            if let Err(error) = plots::draw(&written, spec) {
+                match undrawn {
+                    None => undrawn = Some(error),
+                    Some(_) => eprintln!("conductor: {}: {error}", report.name),
+                }
+            }
         }
         if !args.json {
             render::print(table(&report))?;
@@ -54,7 +62,50 @@ fn run_some(args: &ExperimentRunArgs) -> Result<(), Failure> {
     if args.json {
         render::print_json(&json!({ "experiments": reports }))?;
     }
-    Ok(())
+    undrawn.map_or(Ok(()), Err)
+}
+
+/// Draws the plots of one results folder, or of all below a folder.
+fn plot(args: &ExperimentPlotArgs) -> Result<(), Failure> {
+    let mut drawn = Vec::new();
+    for folder in results(&args.folder)? {
+        let own = folder.join("spec.toml").display().to_string();
+        let spec = Spec::load(args.spec.as_ref().unwrap_or(&own)).map_err(failure)?;
+        if spec.plots.is_empty() {
+            let folder = folder.display();
+            eprintln!(
+                "conductor: {folder}: the experiment {} has no plots",
+                spec.name
+            );
+        }
+        drawn.extend(plots::draw(&folder, &spec)?);
+    }
+    let drawn = drawn.iter().map(|path| path.display().to_string());
+    Ok(render::print(drawn.collect::<Vec<_>>().join("\n"))?)
+}
+
+/// The folder, if it is one of results; else those in it, in order.
+fn results(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let has_spec = |folder: &Path| folder.join("spec.toml").is_file();
+    if has_spec(folder) {
+        return Ok(vec![folder.to_path_buf()]);
+    }
+    let expected = |why: String| {
+        let folder = folder.display();
+        Failure::Input(format!(
+            "{folder}: expected a results folder, with a spec.toml{why}"
+        ))
+    };
+    let entries = folder
+        .read_dir()
+        .map_err(|error| expected(format!(": {error}")))?;
+    let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found: Vec<_> = entries.filter(|folder| has_spec(folder)).collect();
+    found.sort();
+    if found.is_empty() {
+        return Err(expected(", or a folder of such".to_string()));
+    }
+    Ok(found)
 }
 
 fn run_one(name: &str, spec: &Spec, jobs: usize) -> Result<ExperimentReport, Failure> {

@@ -96,6 +96,15 @@ impl Value {
     /// What stands on an axis in place of the number that is fitted.
     pub(crate) const FITTED: &str = "fitted";
 
+    /// The number that it is, if it is one.
+    pub(crate) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Whole(value) => Some(*value as f64),
+            Self::Number(value) => Some(*value),
+            Self::Flag(_) | Self::Text(_) => None,
+        }
+    }
+
     /// True for [`Self::FITTED`].
     pub(crate) fn is_fitted(&self) -> bool {
         matches!(self, Self::Text(text) if text == Self::FITTED)

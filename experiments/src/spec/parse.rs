@@ -2,6 +2,7 @@
 
 mod check;
 mod curve;
+mod plot;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
@@ -22,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         text,
         axes: Vec::new(),
     };
-    let name = parser.name(&written.name)?;
+    let name = parser.name(&written.name, "name")?;
     parser.axes(&written)?;
     let base = parser.base(&written)?;
     let fit = written
@@ -42,6 +43,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let checks: Vec<Check> = checks
         .map(|check| parser.check(check))
         .collect::<Result<_, _>>()?;
+    let plots = parser.plots(&written.plots, seeds)?;
     Ok(Spec {
         name,
         title: written.title,
@@ -54,6 +56,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         published,
         curves,
         checks,
+        plots,
         text: text.to_string(),
     })
 }
@@ -72,14 +75,14 @@ impl Parser<'_> {
         SpecError::new(self.line(at), key, message)
     }
 
-    /// Names become folders.
-    fn name(&self, name: &Spanned<String>) -> Result<String, SpecError> {
+    /// Names become folders and files.
+    fn name(&self, name: &Spanned<String>, whose: &str) -> Result<String, SpecError> {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let text = name.get_ref();
         if text.is_empty() || !text.chars().all(fits) {
             let message =
                 format!("expected lower-case letters, digits and dashes, found \"{text}\"");
-            return Err(self.error(name, "name", message));
+            return Err(self.error(name, whose, message));
         }
         Ok(text.clone())
     }

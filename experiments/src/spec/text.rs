@@ -53,6 +53,9 @@ pub(super) struct SpecText {
     /// `[[checks]]`
     #[serde(default)]
     pub(super) checks: Vec<CheckText>,
+    /// `[[plots]]`
+    #[serde(default)]
+    pub(super) plots: Vec<PlotText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -143,6 +146,59 @@ pub(super) struct CheckText {
     pub(super) low: Option<Spanned<f64>>,
     /// `band`, `ratio`
     pub(super) high: Option<Spanned<f64>>,
+}
+
+/// All kinds of plots in one, as with checks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlotText {
+    /// Name of the picture's file, without ending.
+    pub(super) file: Spanned<String>,
+    pub(super) kind: Spanned<String>,
+    pub(super) title: String,
+    /// Values of the axes that are not drawn.
+    #[serde(default)]
+    pub(super) at: Values,
+    /// `lines`, `bars`
+    pub(super) metric: Option<Spanned<String>>,
+    /// `lines`, `bars`: the metric is drawn times this.
+    pub(super) scale: Option<Spanned<f64>>,
+    /// `lines`, `bars`: what it is called, with its unit.
+    pub(super) y_label: Option<Spanned<String>>,
+    /// `lines`: the axis that is x. `bars`: the axis that makes groups.
+    pub(super) over: Option<Spanned<String>>,
+    /// `lines`, `bars`: the axis of which each value has a colour.
+    pub(super) by: Option<Spanned<String>>,
+    /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+    /// `lines`, `loads`: the axis of which each value has a panel.
+    pub(super) panels: Option<Spanned<String>>,
+    /// `lines`
+    pub(super) x_label: Option<Spanned<String>>,
+    /// `lines`: the value of the axis that is drawn as 1.
+    pub(super) x_one: Option<Spanned<f64>>,
+    /// `lines`
+    pub(super) log_x: Option<Spanned<bool>>,
+    /// `lines`
+    pub(super) log_y: Option<Spanned<bool>>,
+    /// `loads`: which seed, the first if nothing is said.
+    pub(super) seed: Option<Spanned<u64>>,
+    /// `loads`: seconds into the run from which it is drawn.
+    pub(super) from_s: Option<Spanned<f64>>,
+    /// `loads`: seconds into the run up to which it is drawn.
+    pub(super) to_s: Option<Spanned<f64>>,
+    /// `loads`
+    pub(super) published: Option<Spanned<PublishedLoadsText>>,
+}
+
+/// A published curve, for `loads`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishedLoadsText {
+    /// A built-in curve or a CSV file.
+    pub(super) file: String,
+    /// Where it is published.
+    pub(super) source: String,
 }
 
 const fn one() -> f64 {

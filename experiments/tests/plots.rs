@@ -1,0 +1,202 @@
+//! What a specification says of plots: where runs stand on them, what is refused, and the tables that a run writes for
+//! them.
+
+use conductor_experiments::spec::PlotKind;
+use conductor_experiments::{RunOptions, Spec, run, write_results};
+
+/// A plot of each kind, over two seeds and two policies; 8 runs of some hundred requests.
+const DRAWN: &str = r#"name = "drawn"
+title = "Drawn"
+source = "nowhere"
+cluster = "2p1d"
+policies = ["kvcache-centric+early", "kvcache-centric+per-stage"]
+seeds = 2
+[workload]
+name = "kimi-conversation"
+requests = 200
+[[axes]]
+key = "workload.rate"
+values = [1, 2.0]
+[[plots]]
+file = "goodput"
+kind = "lines"
+title = "Goodput"
+metric = "goodput_rps"
+y_label = "goodput (requests/s)"
+over = "rate"
+x_one = 2
+x_label = "offered load (multiple of 2 requests/s)"
+by = "policy"
+[[plots]]
+file = "rejected"
+kind = "bars"
+title = "Rejected"
+at = { rate = 2 }
+metric = "rejected"
+y_label = "rejected (requests)"
+over = "policy"
+[[plots]]
+file = "seesaw"
+kind = "loads"
+title = "Loads"
+at = { rate = 2 }
+panels = "policy"
+values = ["kvcache-centric+per-stage"]
+seed = 2
+from_s = 15
+to_s = 600
+published = { file = "no-such-file.csv", source = "nobody" }
+"#;
+
+#[test]
+fn plots_know_their_runs() {
+    let spec = Spec::parse(DRAWN).expect("parses");
+    let [lines, bars, loads] = &spec.plots[..] else {
+        panic!("three plots")
+    };
+    let PlotKind::Lines(lines) = &lines.kind else {
+        panic!("lines")
+    };
+    let found: Vec<_> = lines.panels[0].lines.iter().collect();
+    assert_eq!(lines.panels.len(), 1);
+    assert_eq!(
+        (found[0].name.as_str(), &found[0].points[..]),
+        ("early", &[(0.5, 0), (1.0, 2)][..])
+    );
+    assert_eq!(
+        (found[1].name.as_str(), &found[1].points[..]),
+        ("per-stage", &[(0.5, 1), (1.0, 3)][..])
+    );
+    let PlotKind::Bars(bars) = &bars.kind else {
+        panic!("bars")
+    };
+    assert_eq!(bars.groups, ["early", "per-stage"]);
+    assert_eq!(bars.series, [(String::new(), vec![2, 3])]);
+    let PlotKind::Loads(loads) = &loads.kind else {
+        panic!("loads")
+    };
+    // A single name is not shortened.
+    assert_eq!(loads.panels, [("kvcache-centric+per-stage".to_string(), 3)]);
+    assert_eq!(loads.seed, Some(2));
+}
+
+#[test]
+fn errors_of_plots_name_line_and_key() {
+    for (good, bad, expected) in [
+        (
+            "y_label = \"goodput",
+            "ylabel = \"goodput",
+            "line 18: unknown field `ylabel`",
+        ),
+        (
+            "kind = \"lines\"",
+            "kind = \"line\"",
+            "line 15: `plots.kind`: unknown kind \"line\", expected lines, bars or loads",
+        ),
+        (
+            "kind = \"bars\"",
+            "kind = \"bars\"\nlog_x = true",
+            "line 26: `plots.log_x`: has no meaning for a plot of kind \"bars\"",
+        ),
+        (
+            "metric = \"rejected\"",
+            "metric = \"refused\"",
+            "line 28: `plots.metric`: unknown metric \"refused\"",
+        ),
+        (
+            "over = \"rate\"\n",
+            "",
+            "line 15: `plots.over`: a plot of kind \"lines\" needs it",
+        ),
+        (
+            "over = \"rate\"\n",
+            "over = \"policy\"\n",
+            "line 22: `plots`: the axis policy is drawn twice",
+        ),
+        (
+            "by = \"policy\"\n",
+            "",
+            "line 15: `plots.at`: selects 2 runs, expected one",
+        ),
+        (
+            "x_one = 2",
+            "x_one = 0",
+            "line 20: `plots.x_one`: expected a number above 0",
+        ),
+        (
+            "at = { rate = 2 }\nmetric",
+            "at = { rate = 2, policy = \"kvcache-centric+early\" }\nmetric",
+            "line 27: `plots.at.policy`: the axis is drawn: it cannot be fixed",
+        ),
+        (
+            "file = \"rejected\"",
+            "file = \"goodput\"",
+            "line 24: `plots.file`: two plots are called \"goodput\"",
+        ),
+        (
+            "file = \"rejected\"",
+            "file = \"../rejected\"",
+            "line 24: `plots.file`: expected lower-case letters",
+        ),
+        (
+            "seed = 2\n",
+            "seed = 3\n",
+            "line 38: `plots.seed`: expected 1 to 2, found 3",
+        ),
+        (
+            "to_s = 600",
+            "to_s = 15",
+            "line 40: `plots.to_s`: expected seconds above `from_s` (15)",
+        ),
+        (
+            "source = \"nobody\"",
+            "sauce = \"nobody\"",
+            "line 41: unknown field `sauce`",
+        ),
+        (
+            "values = [\"kvcache-centric+per-stage\"]",
+            "values = [\"none\"]",
+            "line 36: `policy`: the axis has no value none",
+        ),
+    ] {
+        assert!(DRAWN.contains(good), "{good}");
+        let text = DRAWN.replacen(good, bad, 1);
+        let error = Spec::parse(&text).expect_err(bad).to_string();
+        assert!(error.starts_with(expected), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn lines_need_numbers() {
+    let text = DRAWN.replacen("over = \"rate\"", "over = \"policy\"", 1);
+    let text = text.replacen("by = \"policy\"", "by = \"rate\"", 1);
+    let error = Spec::parse(&text).expect_err("names").to_string();
+    assert!(
+        error.contains("`plots.over`: expected an axis of numbers, and kvcache-centric+early"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_writes_the_loads_that_are_drawn_and_no_others() {
+    let spec = Spec::parse(DRAWN).expect("parses");
+    let report = run(&spec, &RunOptions::default()).expect("runs");
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = write_results(dir.path(), &report).expect("written");
+    let table = std::fs::read_to_string(folder.join("loads.csv")).expect("written");
+    let mut rows = table.lines();
+    assert_eq!(
+        rows.next(),
+        Some("cell,policy,seed,time_s,prefill_load,decode_load")
+    );
+    let policy = "kvcache-centric+per-stage";
+    let mut next = 0;
+    for row in rows {
+        let start = format!("\"rate 2, policy {policy}\",{policy},2,{next},");
+        assert!(row.starts_with(&start), "{row}");
+        next += 15;
+    }
+    assert!(next >= 90, "{next} s");
+    // Nobody publishes that curve: nothing is made up, and nothing fails.
+    assert!(!folder.join("seesaw-published.csv").exists());
+}

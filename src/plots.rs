@@ -1,0 +1,137 @@
+//! The plots of an experiment, from the files of its results folder alone: `spec.toml` says which, `raw.csv`,
+//! `loads.csv` and published curves have the numbers.
+//!
+//! The specification has resolved which run is where; here its numbers are looked up and put into charts. Nothing is
+//! kept from a run in memory, so a plot that is drawn again is the same.
+
+mod cells;
+mod loads;
+
+use crate::failure::Failure;
+use cells::{Cells, Column};
+use conductor_experiments::Spec;
+use conductor_experiments::spec::{BarsPlot, LinesPlot, Plot, PlotKind};
+use conductor_plots::{BarChart, BarSeries, LinePanel, LinePanels, LineSeries, PlotError};
+use std::error::Error as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Draws all plots that `spec` has into the results folder, as far as they can be drawn, and says where they are.
+///
+/// # Errors
+/// The first plot that could not be drawn, when all others have been.
+pub(crate) fn draw(folder: &Path, spec: &Spec) -> Result<Vec<PathBuf>, Failure> {
+    let mut drawn = Vec::new();
+    let mut failed = Ok(());
+    for plot in &spec.plots {
+        let path = folder.join(format!("{}.svg", plot.file));
+        let written = picture(folder, spec, plot)
+            .and_then(|svg| fs::write(&path, svg).map_err(|error| Failure::file(&path, error)));
+        match written {
+            Ok(()) => drawn.push(path),
+            Err(error) if failed.is_ok() => failed = Err(error),
+            Err(error) => eprintln!("conductor: {}: {error}", plot.file),
+        }
+    }
+    failed.map(|()| drawn)
+}
+
+fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
+    match &plot.kind {
+        PlotKind::Lines(kind) => lines(&Cells::open(folder, spec)?, plot, kind),
+        PlotKind::Bars(kind) => bars(&Cells::open(folder, spec)?, plot, kind),
+        PlotKind::Loads(kind) => loads::chart(folder, spec, plot, kind),
+    }
+}
+
+/// What is wrong with a table, or a chart that cannot be drawn.
+fn failure(error: &PlotError) -> Failure {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    Failure::Input(format!("{error}{}", cause.unwrap_or_default()))
+}
+
+/// What has no axis to be named by.
+fn name(name: &str) -> String {
+    if name.is_empty() { "simulated" } else { name }.to_string()
+}
+
+fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Failure> {
+    let column = cells.column(&kind.y)?;
+    let mut panels = Vec::new();
+    for panel in &kind.panels {
+        let mut series = Vec::new();
+        for line in &panel.lines {
+            let mut simulated = LineSeries::simulated(name(&line.name), Vec::new());
+            let mut published = LineSeries::published(name(&line.name), Vec::new());
+            for &(x, run) in &line.points {
+                let found = column.estimate(run)?;
+                simulated.points.push((x, found.mean));
+                simulated.halves.push(found.ci95.unwrap_or(f64::NAN));
+                published
+                    .points
+                    .extend(column.published(run).map(|value| (x, value)));
+            }
+            series.push(simulated);
+            series.extend(Some(published).filter(|line| !line.points.is_empty()));
+        }
+        panels.push(LinePanel {
+            title: panel.title.clone(),
+            series,
+        });
+    }
+    let several = kind.panels.iter().any(|panel| panel.lines.len() > 1);
+    let aside = match several {
+        true => "Points of different lines at one place are drawn a little apart.",
+        false => "",
+    };
+    let chart = LinePanels {
+        title: plot.title.clone(),
+        x_label: kind.x_label.clone(),
+        y_label: kind.y.label.clone(),
+        log_x: kind.log_x,
+        log_y: kind.log_y,
+        panels,
+        note: note(&column) + aside,
+    };
+    chart.to_svg().map_err(|error| failure(&error))
+}
+
+fn bars(cells: &Cells<'_>, plot: &Plot, kind: &BarsPlot) -> Result<String, Failure> {
+    let column = cells.column(&kind.y)?;
+    let mut series = Vec::new();
+    for (called, runs) in &kind.series {
+        let found = runs.iter().map(|&run| column.estimate(run));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let published: Vec<_> = runs.iter().map(|&run| column.published(run)).collect();
+        let has_published = published.iter().any(Option::is_some);
+        let published = published.into_iter().map(|value| value.unwrap_or(f64::NAN));
+        series.push(BarSeries {
+            name: name(called),
+            values: found.iter().map(|found| found.mean).collect(),
+            halves: found
+                .iter()
+                .map(|found| found.ci95.unwrap_or(f64::NAN))
+                .collect(),
+            published: published.filter(|_| has_published).collect(),
+        });
+    }
+    let chart = BarChart {
+        title: plot.title.clone(),
+        y_label: kind.y.label.clone(),
+        groups: kind.groups.clone(),
+        series,
+        note: note(&column),
+        ..BarChart::default()
+    };
+    chart.to_svg().map_err(|error| failure(&error))
+}
+
+/// What whiskers are, where there are any.
+fn note(column: &Column<'_>) -> String {
+    match column.seeds() {
+        0 | 1 => String::new(),
+        seeds => {
+            format!("Means over {seeds} seeds; whiskers: 95 % confidence interval of the mean. ")
+        }
+    }
+}

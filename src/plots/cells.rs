@@ -1,0 +1,101 @@
+//! `raw.csv` by the numbers of an experiment's runs: a metric of a run is its mean over the rows, one a seed, whose
+//! axes have the run's values.
+
+use super::failure;
+use crate::failure::Failure;
+use conductor_experiments::Spec;
+use conductor_experiments::spec::Measure;
+use conductor_experiments::statistics::Estimate;
+use conductor_plots::Table;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The rows of all runs.
+pub(super) struct Cells<'a> {
+    spec: &'a Spec,
+    path: PathBuf,
+    table: Table,
+    /// For each run its rows.
+    rows: Vec<Vec<usize>>,
+}
+
+impl<'a> Cells<'a> {
+    /// Reads `raw.csv` in a results folder.
+    pub(super) fn open(folder: &Path, spec: &'a Spec) -> Result<Self, Failure> {
+        let path = folder.join("raw.csv");
+        let table = Table::open(&path).map_err(|error| failure(&error))?;
+        let axes = spec
+            .axes
+            .iter()
+            .map(|axis| table.column_text(&format!("axis {}", axis.name)));
+        let axes = axes
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| failure(&error))?;
+        let mut by_values: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+        for row in 0..table.len() {
+            let values = axes.iter().map(|axis| axis[row].as_str()).collect();
+            by_values.entry(values).or_default().push(row);
+        }
+        let rows = (0..spec.run_count()).map(|run| {
+            let values: Vec<String> = spec
+                .values_of(run)
+                .iter()
+                .map(|value| value.to_string())
+                .collect();
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            by_values.get(&values).cloned().unwrap_or_default()
+        });
+        Ok(Self {
+            rows: rows.collect(),
+            spec,
+            path,
+            table,
+        })
+    }
+
+    /// The numbers of one metric.
+    pub(super) fn column(&'a self, measure: &'a Measure) -> Result<Column<'a>, Failure> {
+        let column = self.table.column(&measure.metric.to_string());
+        Ok(Column {
+            cells: self,
+            measure,
+            numbers: column.map_err(|error| failure(&error))?,
+        })
+    }
+}
+
+/// One metric of all runs.
+pub(super) struct Column<'a> {
+    cells: &'a Cells<'a>,
+    measure: &'a Measure,
+    numbers: Vec<f64>,
+}
+
+impl Column<'_> {
+    /// Its mean in a run, as it is drawn.
+    pub(super) fn estimate(&self, run: usize) -> Result<Estimate, Failure> {
+        let rows = &self.cells.rows[run];
+        if rows.is_empty() {
+            let (path, label) = (self.cells.path.display(), self.cells.spec.label(run));
+            return Err(Failure::Input(format!(
+                "{path}: no row of the run \"{label}\""
+            )));
+        }
+        let values = rows
+            .iter()
+            .map(|&row| self.numbers[row] * self.measure.scale);
+        Ok(Estimate::of(&values.collect::<Vec<_>>()))
+    }
+
+    /// The published value beside it, as it is drawn.
+    pub(super) fn published(&self, run: usize) -> Option<f64> {
+        let mut rows = self.cells.spec.published.iter();
+        let row = rows.find(|row| row.run == run && row.metric == self.measure.metric)?;
+        Some(row.value / row.scale * self.measure.scale)
+    }
+
+    /// Over how many seeds means are, at most.
+    pub(super) fn seeds(&self) -> usize {
+        self.cells.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+}

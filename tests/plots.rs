@@ -1,0 +1,131 @@
+//! Plots of an experiment: a run draws them, `experiment plot` draws the same bytes from the files alone.
+
+use crate::common::{conductor, stdout};
+use std::fs;
+use std::path::Path;
+
+/// A plot of each kind; published values in the bars and the lines, a published curve beside the loads.
+const SPEC: &str = r#"name = "drawn"
+title = "Drawn"
+source = "nowhere"
+cluster = "1p1d"
+policies = ["kvcache-centric+early", "kvcache-centric+per-stage"]
+seeds = 2
+[workload]
+name = "kimi-conversation"
+requests = 150
+[[axes]]
+key = "workload.rate"
+values = [0.5, 2.0]
+[[published]]
+series = "early"
+x = 2
+at = { rate = 2, policy = "kvcache-centric+early" }
+metric = "rejected"
+scale = 10
+value = 500
+unit = "tenths"
+source = "made up"
+[[plots]]
+file = "rejected-lines"
+kind = "lines"
+title = "Rejected over load"
+metric = "rejected"
+y_label = "rejected (requests)"
+over = "rate"
+x_label = "offered load (requests/s)"
+log_x = true
+by = "policy"
+[[plots]]
+file = "rejected"
+kind = "bars"
+title = "Rejected"
+metric = "rejected"
+y_label = "rejected (requests)"
+over = "rate"
+by = "policy"
+[[plots]]
+file = "seesaw"
+kind = "loads"
+title = "Loads"
+at = { rate = 2 }
+panels = "policy"
+published = { file = "curve.csv", source = "Fig 0" }
+"#;
+
+const CURVE: &str =
+    "# made up\ntime_s,prefill_load,decode_load\n0,0.2,0.8\n15,0.8,0.2\n30,0.5,0.5\n";
+const PLOTS: [&str; 3] = ["rejected-lines.svg", "rejected.svg", "seesaw.svg"];
+
+fn read(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn plots_are_drawn_by_a_run_and_again_from_its_files_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    fs::write(at.join("drawn.toml"), SPEC).expect("written");
+    fs::write(at.join("curve.csv"), CURVE).expect("written");
+    stdout(&["experiment", "run", "drawn.toml", "--out", "out"], at);
+    let results = at.join("out/drawn");
+    let first = PLOTS.map(|name| read(&results, name));
+    assert!(first[0].contains("Means over 2 seeds") && first[0].contains(">published<"));
+    assert!(first[1].contains(">published<"), "bars");
+    for part in [
+        "Loads (seed 1)",
+        ">early<",
+        "published, Fig 0",
+        "correlation at lag 0: -1.00",
+    ] {
+        assert!(first[2].contains(part), "{part}");
+    }
+
+    // Elsewhere, without what the run had: the results folder is enough.
+    fs::remove_file(at.join("curve.csv")).expect("removed");
+    fs::rename(at.join("out"), at.join("moved")).expect("moved");
+    let moved = at.join("moved/drawn");
+    for name in PLOTS {
+        fs::remove_file(moved.join(name)).expect("removed");
+    }
+    let said = stdout(&["experiment", "plot", "moved"], at);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert_eq!(first, PLOTS.map(|name| read(&moved, name)));
+
+    // What is drawn is what the table says.
+    let raw = read(&moved, "raw.csv");
+    fs::write(
+        moved.join("raw.csv"),
+        raw.replace("kvcache-centric+early,", "kvcache-centric+other,"),
+    )
+    .expect("written");
+    let output = conductor(&["experiment", "plot", "moved/drawn"], at);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("raw.csv: no row of the run \"rate 0.5, policy kvcache-centric+early\""),
+        "{error}"
+    );
+    fs::write(moved.join("raw.csv"), raw).expect("written");
+
+    // Without the published curve its panel is left out, and that is said.
+    fs::remove_file(moved.join("seesaw-published.csv")).expect("removed");
+    let output = conductor(&["experiment", "plot", "moved/drawn"], at);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("without the published curve"),
+        "{said}"
+    );
+    assert!(!read(&moved, "seesaw.svg").contains("Fig 0"));
+}
+
+#[test]
+fn a_folder_without_results_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in [".", "absent"] {
+        let output = conductor(&["experiment", "plot", name], folder.path());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains("expected a results folder"), "{error}");
+    }
+}
