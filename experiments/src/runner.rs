@@ -65,8 +65,8 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         let mut jobs = Vec::new();
         for run in 0..spec.run_count() {
             // The same seeds for each run: what is compared differs in nothing else.
-            for repeat in 1..=spec.repeats() as u64 {
-                let seed = spec.seeds.map(|_| repeat);
+            for repeat in 0..spec.repeats() as u64 {
+                let seed = spec.seeds.map(|_| spec.first_seed + repeat);
                 jobs.push(plan::job(spec, run, seed, fitted, &options.root)?);
             }
         }

@@ -58,6 +58,8 @@ pub struct Spec {
     pub base: Vec<Setting>,
     /// How many seeds every run is repeated with, 1 and up, if with more than its own one.
     pub seeds: Option<u64>,
+    /// The first of these seeds.
+    pub first_seed: u64,
     /// What varies; the first varies slowest.
     pub axes: Vec<Axis>,
     /// The one number that is fitted, if any.

@@ -33,6 +33,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         .transpose()?;
     parser.no_stray_fitted(fit.as_ref())?;
     let seeds = parser.seeds(&written)?;
+    let first_seed = parser.first_seed(&written)?;
     let curves = written.curves.iter().map(|curve| parser.curve(curve));
     let curves = curves.collect::<Result<Vec<_>, _>>()?.concat();
     let published = written.published.into_iter();
@@ -51,6 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         description: written.description,
         base,
         seeds,
+        first_seed,
         axes: parser.axes,
         fit,
         published,
@@ -183,6 +185,18 @@ impl Parser<'_> {
             return Ok(Some(count));
         };
         Err(self.error(seeds, "seeds", format!("cannot stand beside {other}")))
+    }
+
+    fn first_seed(&self, written: &SpecText) -> Result<u64, SpecError> {
+        let Some(first) = &written.first_seed else {
+            return Ok(1);
+        };
+        let seed = *first.get_ref();
+        if written.seeds.is_none() || !(1..=1 << 32).contains(&seed) {
+            let message = format!("expected a whole number from 1, beside `seeds`, found {seed}");
+            return Err(self.error(first, "first_seed", message));
+        }
+        Ok(seed)
     }
 
     /// What all runs share. Every run needs a workload, a cluster and a policy, from here or from an axis.

@@ -31,6 +31,8 @@ pub(super) struct SpecText {
     pub(super) cluster: Option<Spanned<String>>,
     /// How many seeds every run is repeated with: 1, 2, ...
     pub(super) seeds: Option<Spanned<u64>>,
+    /// The first of them, 1 where absent: what was fitted on some seeds is judged on others.
+    pub(super) first_seed: Option<Spanned<u64>>,
     /// The innermost axis, named `policy`.
     pub(super) policies: Option<Spanned<Vec<Value>>>,
     /// `[workload]`
