@@ -25,22 +25,29 @@ use crate::inputs::{self, InputError};
 use crate::metric::Metric;
 use std::path::{Path, PathBuf};
 
+/// A built-in experiment: its name, and the file of that name.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../specs/", $name, ".toml")))),*]
+    };
+}
+
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 5] = [
-    (
-        "prefill-scheduling",
-        include_str!("../specs/prefill-scheduling.toml"),
-    ),
-    ("local-global", include_str!("../specs/local-global.toml")),
-    ("seesaw", include_str!("../specs/seesaw.toml")),
-    (
-        "overload-table3",
-        include_str!("../specs/overload-table3.toml"),
-    ),
-    (
-        "goodput-over-load",
-        include_str!("../specs/goodput-over-load.toml"),
-    ),
+const BUILT_IN: [(&str, &str); 14] = built_in![
+    "prefill-scheduling",
+    "local-global",
+    "seesaw",
+    "overload-table3",
+    "overload-table3-toolagent",
+    "goodput-over-load",
+    "decode-threshold",
+    "decode-time",
+    "sensitivity-threshold",
+    "sensitivity-decode-time",
+    "sensitivity-decode-bias",
+    "sensitivity-prefill-bias",
+    "sensitivity-noise",
+    "retries",
 ];
 
 /// A parsed experiment.
