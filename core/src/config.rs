@@ -12,6 +12,7 @@ mod cluster;
 mod error;
 mod policy;
 mod profile;
+mod roles;
 
 pub use admission::{
     AdmissionConfig, AdmissionText, PredictionLevel, PredictorConfig, PredictorText,
@@ -26,3 +27,4 @@ pub use policy::{
     SloText,
 };
 pub use profile::{CostText, Profile, ProfileText};
+pub use roles::{LoadGapConfig, RolesConfig, RolesText};

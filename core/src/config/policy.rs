@@ -7,6 +7,7 @@
 use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
 use super::profile::checked_name;
+use super::roles::{RolesConfig, RolesText};
 use crate::units::{Nanos, Tokens};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -27,6 +28,8 @@ pub struct PolicyConfig {
     pub replication: ReplicationConfig,
     /// Which block a full cache gives up.
     pub eviction: EvictionConfig,
+    /// Who decides that a node changes its role.
+    pub roles: RolesConfig,
     /// The limits that a request should meet.
     pub slo: Slo,
 }
@@ -149,6 +152,9 @@ pub struct PolicyText {
     pub replication: ReplicationText,
     /// `[eviction]`
     pub eviction: EvictionText,
+    /// `[roles]`
+    #[serde(skip_serializing_if = "RolesText::is_off")]
+    pub roles: RolesText,
     /// `[slo]`
     pub slo: SloText,
 }
@@ -334,6 +340,7 @@ impl PolicyConfig {
             admission,
             replication: text.replication.select,
             eviction: text.eviction.select,
+            roles: RolesConfig::from_text(&text.roles)?,
             slo: Slo {
                 ttft: positive_seconds("slo.ttft_s", text.slo.ttft_s)?,
                 tbt: positive_seconds("slo.tbt_s", text.slo.tbt_s)?,
@@ -365,6 +372,7 @@ impl PolicyConfig {
             eviction: EvictionText {
                 select: self.eviction,
             },
+            roles: self.roles.to_text(),
             slo: SloText {
                 ttft_s: self.slo.ttft.as_secs_f64(),
                 tbt_s: self.slo.tbt.as_secs_f64(),
