@@ -22,7 +22,7 @@ use crate::metric::Metric;
 use std::path::{Path, PathBuf};
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     (
         "prefill-scheduling",
         include_str!("../specs/prefill-scheduling.toml"),
@@ -36,6 +36,10 @@ const BUILT_IN: [(&str, &str); 5] = [
     (
         "goodput-over-load",
         include_str!("../specs/goodput-over-load.toml"),
+    ),
+    (
+        "role-switching",
+        include_str!("../specs/role-switching.toml"),
     ),
 ];
 

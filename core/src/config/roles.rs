@@ -60,13 +60,14 @@ pub struct RolesText {
 /// Half a limit apart: the pools of a cluster that keeps its limits differ by a third of one all the time, because a
 /// decode step has a fixed part and a prefill queue has none.
 const GAP: f64 = 0.5;
-/// Below it, the limits are kept as it is, and a change could only do harm. What is left above it is what a pool needs
-/// to carry its own swings.
-const BUSY_MIN: f64 = 0.8;
-/// Twice the TTFT limit of 30 s: a burst that the pool works off within the limit is over by then.
-const HOLD_S: f64 = 60.0;
-/// Twice as long as a gap is looked at: a change shows in the queues, which it has to work off, before the next.
-const COOLDOWN_S: f64 = 120.0;
+/// Admission by load keeps decode below 0.85 of its limits and prefill below 1, prompts of average length included, so a
+/// pool that turns requests away stays just above this, and one that keeps its limits with room to spare below.
+const BUSY_MIN: f64 = 0.7;
+/// The TTFT limit: a burst that the pool works off within the limit is over by then.
+const HOLD_S: f64 = 30.0;
+/// Twice as long as a gap is watched: who waits when a node comes has been served, so that the next decision is about
+/// the new split.
+const COOLDOWN_S: f64 = 60.0;
 /// One may fail.
 const NODES_MIN: u64 = 2;
 
