@@ -60,8 +60,8 @@ pub struct RolesText {
 /// Half a limit apart: the pools of a cluster that keeps its limits differ by a third of one all the time, because a
 /// decode step has a fixed part and a prefill queue has none.
 const GAP: f64 = 0.5;
-/// Admission by load keeps decode below 0.85 of its limits and prefill below 1, prompts of average length included, so a
-/// pool that turns requests away stays just above this, and one that keeps its limits with room to spare below.
+/// A pool that turns requests away stays above it (admission by load keeps decode below 0.85 of its limits, and prefill
+/// below 1 with the request's own prefill counted), and one that keeps its limits with room to spare stays below.
 const BUSY_MIN: f64 = 0.7;
 /// The TTFT limit: a burst that the pool works off within the limit is over by then.
 const HOLD_S: f64 = 30.0;

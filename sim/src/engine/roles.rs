@@ -1,8 +1,8 @@
 //! Nodes that change their role: the machine of one kind is replaced by an idle one of the other.
 //!
-//! It takes no time: both kinds run the same model from the same weights, and what a change costs is the draining, which
-//! the Conductor has seen to. An order is carried out when the event that led to it is over, because its rest may still
-//! tidy up on the node: give back pins, look for the next request.
+//! It takes no time: both kinds run the same model from the same weights, and what a change costs is the draining,
+//! which the Conductor has seen to. An order is carried out when the event that led to it is over, because its rest may
+//! still tidy up on the node: give back pins, look for the next request.
 //!
 //! Not here: which node changes and when (the core's).
 
