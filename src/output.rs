@@ -3,10 +3,11 @@
 use crate::commands::replay::run_folder;
 use crate::failure::Failure;
 use crate::figures;
+use conductor_core::config::RolesConfig;
 use conductor_experiments::execute::Done;
 use conductor_plots::{Best, Cell, Column, Figure, Report, ResultTable};
 use conductor_sim::RunReport;
-use conductor_sim::report::{write_requests, write_timeline};
+use conductor_sim::report::{write_requests, write_roles, write_timeline};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
@@ -67,7 +68,12 @@ fn write_run(folder: &Path, done: &Done) -> Result<(), Failure> {
         .map_err(|error| Failure::file(&requests, error))?;
     let timeline = folder.join("timeline.csv");
     write_timeline(&done.config, &done.result, create(&timeline)?)
-        .map_err(|error| Failure::file(&timeline, error))
+        .map_err(|error| Failure::file(&timeline, error))?;
+    if done.config.policy.roles == RolesConfig::Off {
+        return Ok(());
+    }
+    let roles = folder.join("roles.csv");
+    write_roles(&done.result, create(&roles)?).map_err(|error| Failure::file(&roles, error))
 }
 
 /// Writes the pictures and the page that shows them.

@@ -2,6 +2,7 @@
 //!
 //! A driver carries them out in the order given and decides nothing itself.
 
+use crate::config::Role;
 use crate::digest::Digest;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::units::Nanos;
@@ -57,6 +58,14 @@ pub enum Action {
     Resubmit {
         /// The lost attempt.
         ticket: Ticket,
+    },
+    /// Give the node another role; it has no work. What it cached is not needed any more, and nothing needs to be said
+    /// of it: the fact to report is `RoleChanged`.
+    SwitchRole {
+        /// Which.
+        node: NodeId,
+        /// What it shall do.
+        to: Role,
     },
 }
 
@@ -147,6 +156,9 @@ impl Action {
             }
             Self::Resubmit { ticket } => {
                 digest.word(5).ticket(ticket);
+            }
+            Self::SwitchRole { node, to } => {
+                digest.word(6).word(u64::from(node.0)).word(to as u64);
             }
         }
     }

@@ -34,15 +34,17 @@ mod arrive;
 mod held;
 mod lifecycle;
 mod load;
+mod roles;
 
 pub use load::Loads;
 
 use arrive::Arrival;
 use held::Backlog;
+use roles::Roles;
 
 use crate::action::Actions;
 use crate::books::{DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
-use crate::config::{ClusterConfig, PolicyConfig, Ratio, ReplicationConfig, Role};
+use crate::config::{ClusterConfig, NodeSpec, PolicyConfig, Ratio, ReplicationConfig};
 use crate::cost::Costs;
 use crate::event::Event;
 use crate::ids::{ClassId, NodeId, RequestId, Ticket, WorkflowId};
@@ -138,6 +140,8 @@ pub struct Counters {
     pub stale: u64,
     /// Blocks that the full index could not note.
     pub unindexed_blocks: u64,
+    /// Nodes that have changed their role.
+    pub role_switches: u64,
 }
 
 /// The global scheduler.
@@ -159,6 +163,7 @@ pub struct Conductor {
     matches: Matches,
     prefill_books: PrefillBooks,
     decode_books: DecodeBooks,
+    roles: Roles,
     live: Vec<Option<Live>>,
     slot_of: Map<u64, u32>,
     free_slots: Vec<u32>,
@@ -173,10 +178,8 @@ impl Conductor {
     #[must_use]
     pub fn new(cluster: ClusterConfig, policy: PolicyConfig, costs: Costs, seed: u64) -> Self {
         let nodes = cluster.nodes.len();
-        let capacity = cluster.nodes.iter().map(|node| match node.role {
-            Role::Prefill => Tokens::ZERO,
-            Role::Decode | Role::Coupled => cluster.block * u64::from(node.hbm_blocks),
-        });
+        let capacity = |node: &NodeSpec| cluster.block * u64::from(node.hbm_blocks);
+        let capacity = cluster.nodes.iter().map(capacity);
         let fetch = match policy.replication {
             ReplicationConfig::LeaveCopy => policy.prefill.balancing_threshold,
             // Any match that is longer at all.
@@ -197,6 +200,7 @@ impl Conductor {
             matches: Matches::new(nodes),
             prefill_books: PrefillBooks::new(nodes),
             decode_books: DecodeBooks::new(capacity.collect()),
+            roles: Roles::new(policy.roles, &cluster),
             live: Vec::new(),
             slot_of: Map::with_capacity(1 << 10),
             free_slots: Vec::new(),
@@ -220,6 +224,7 @@ impl Conductor {
             self.now
         );
         self.now = now;
+        self.watch_roles();
         match event {
             Event::Arrived {
                 ticket,
@@ -251,7 +256,7 @@ impl Conductor {
             Event::Refused { ticket } => self.refused(*ticket, actions),
             Event::Cancelled { request } => self.cancelled(*request, actions),
             Event::BlocksStored { node, blocks } => {
-                if self.knows(*node) && self.prefill_books.is_up(*node) {
+                if self.knows(*node) && self.prefill_books.has_cache(*node) {
                     self.counters.unindexed_blocks += self.index.store(*node, blocks);
                 }
             }
@@ -262,11 +267,14 @@ impl Conductor {
             }
             Event::NodeUp { node } => self.node_up(*node, actions),
             Event::NodeDown { node } => self.node_down(*node, actions),
+            Event::RoleChanged { node, role } => self.role_changed(*node, *role),
         }
         self.release_held(actions);
+        self.switch_if_empty(actions);
     }
 
-    /// When to wake it with no other event. No present policy waits for time to pass, so there is none.
+    /// When to wake it with no other event. No present policy waits for time to pass, so there is none; role switching
+    /// looks at the loads with the events that come.
     #[must_use]
     pub const fn deadline(&self) -> Option<Deadline> {
         None

@@ -13,6 +13,7 @@ mod cluster;
 mod error;
 mod policy;
 mod profile;
+mod roles;
 
 pub use admission::{
     AdmissionConfig, AdmissionText, PredictionLevel, PredictorConfig, PredictorText,
@@ -28,3 +29,4 @@ pub use policy::{
     SloText,
 };
 pub use profile::{CostText, Profile, ProfileText};
+pub use roles::{LoadGapConfig, RolesConfig, RolesText};

@@ -4,6 +4,7 @@
 //! use it. The one exception is asked for by name: the oracle predictor, a bound that no policy reaches. Block
 //! lists are borrowed, or owned when an event comes from a journal.
 
+use crate::config::Role;
 use crate::digest::Digest;
 use crate::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use crate::units::{Nanos, Tokens};
@@ -92,6 +93,13 @@ pub enum Event<'a> {
         /// Which.
         node: NodeId,
     },
+    /// A node that was ordered to switch has its new role, with an empty cache and no work.
+    RoleChanged {
+        /// Which.
+        node: NodeId,
+        /// What it does now.
+        role: Role,
+    },
 }
 
 impl Event<'_> {
@@ -153,6 +161,9 @@ impl Event<'_> {
             }
             Self::NodeDown { node } => {
                 digest.word(11).word(u64::from(node.0));
+            }
+            Self::RoleChanged { node, role } => {
+                digest.word(12).word(u64::from(node.0)).word(*role as u64);
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod admission;
 pub mod decode;
 pub mod predict;
 pub mod prefill;
+pub mod roles;
 
 pub use admission::AdmissionPolicy;
 pub use decode::DecodePolicy;

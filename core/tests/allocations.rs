@@ -111,7 +111,9 @@ impl Cluster {
             blocks * 512
         );
         let cluster = ClusterConfig::parse(&text, &[]).expect("the cluster is valid");
-        let policy = PolicyConfig::built_in("kvcache-centric").expect("built in");
+        // Loads are looked at, and never part for so long that a node goes.
+        let roles = "[roles]\nselect = \"load-gap\"\nhold_s = 86_400.0\n";
+        let policy = PolicyConfig::parse(roles).expect("the policy is valid");
         let estimate = cluster.estimate();
         let mut this = Self {
             conductor: Conductor::new(cluster, policy, estimate, 1),

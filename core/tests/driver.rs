@@ -1,6 +1,6 @@
 //! Drives a Conductor and the literal model with the same events, and holds each order to what the model allows.
 
-use crate::model::{Expected, Live, Model, Phase};
+use crate::model::{Expected, Leaving, Live, Model, Phase};
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::{Conductor, Counters};
 use conductor_core::config::{ClusterConfig, PolicyConfig, PrefillSelect, Role};
@@ -73,8 +73,20 @@ impl Driver {
     pub(crate) fn tell(&mut self, event: Event<'static>) {
         let before = self.model.live.clone();
         self.actions.clear();
+        let leaving = self.conductor.leaving();
         self.conductor.handle(self.now, &event, &mut self.actions);
-        let actions = self.actions.as_slice().to_vec();
+        let ordered = self.actions.as_slice().to_vec();
+        // A switch is ordered last, whatever else the event leads to.
+        let (actions, switch) = match ordered[..] {
+            [ref actions @ .., Action::SwitchRole { node, to }] => {
+                (actions.to_vec(), Some((node, to)))
+            }
+            _ => (ordered.clone(), None),
+        };
+        // Who leaves is chosen before the event.
+        if let (None, Some((node, to))) = (leaving, self.conductor.leaving()) {
+            self.model.drain(node, to);
+        }
         let expected = self.model.take(&event);
         match expected {
             Expected::Nothing => assert_eq!(actions, [], "{event:?}"),
@@ -101,8 +113,35 @@ impl Driver {
                 self.fates.entry(live.ticket).or_default().1 += 1;
             }
         }
-        self.tape.steps.push((self.now, event, actions));
+        self.check_switch(switch);
+        self.tape.steps.push((self.now, event, ordered));
         self.check();
+    }
+
+    /// The node that leaves is ordered to switch when it is empty, and not before.
+    fn check_switch(&mut self, switch: Option<(NodeId, Role)>) {
+        let leaving = self.model.leaving.map(|leaving| (leaving.node, leaving.to));
+        assert_eq!(self.conductor.leaving(), leaving);
+        match self.model.leaving {
+            Some(
+                leaving @ Leaving {
+                    node,
+                    to,
+                    ordered: false,
+                },
+            ) => {
+                let idle = self.model.is_idle(node);
+                assert_eq!(switch, idle.then_some((node, to)));
+                self.model.leaving = Some(Leaving {
+                    ordered: idle,
+                    ..leaving
+                });
+            }
+            _ => assert_eq!(switch, None),
+        }
+        for node in (0..self.model.cluster.nodes.len() as u16).map(NodeId) {
+            assert_eq!(self.conductor.role(node), self.model.role(node));
+        }
     }
 
     /// What must hold after every event.
@@ -217,6 +256,10 @@ impl Driver {
         let fate = self.fates.entry(*ticket).or_default();
         fate.0 += 1;
         let reserved = model.needed(*input);
+        let source = match copy {
+            Some(&Action::Replicate { from, .. }) => Some(from),
+            _ => None,
+        };
         self.model.dispatched(Live {
             ticket: *ticket,
             input: *input,
@@ -225,6 +268,7 @@ impl Driver {
             decode,
             reserved,
             phase: Phase::Queued,
+            source,
         });
     }
 
@@ -269,12 +313,12 @@ impl Driver {
             "{copy:?}, reuse {reuse}"
         );
         assert_ne!(from, to);
-        assert!(model.up_with(Role::Prefill).any(|node| node == from));
+        assert!(model.sources().any(|node| node == from));
         for &block in &blocks[..reuse as usize] {
             assert!(self.conductor.index().holds(from, block));
         }
         let best = model
-            .up_with(Role::Prefill)
+            .sources()
             .map(|node| model.depth(node, input, blocks))
             .max();
         assert_eq!(Some(reuse), best);

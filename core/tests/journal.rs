@@ -32,7 +32,9 @@ fn alter(event: &mut Event<'static>) {
         Event::BlocksStored { blocks, .. } | Event::BlocksEvicted { blocks, .. } => {
             blocks.to_mut()[0].0 ^= 1 << 40;
         }
-        Event::NodeUp { node } | Event::NodeDown { node } => node.0 ^= 1,
+        Event::NodeUp { node } | Event::NodeDown { node } | Event::RoleChanged { node, .. } => {
+            node.0 ^= 1;
+        }
     }
 }
 
@@ -41,6 +43,7 @@ fn node_of(action: &mut Action) -> Option<&mut NodeId> {
     match action {
         Action::Replicate { from, .. } => Some(from),
         Action::Dispatch { prefill, .. } => Some(prefill),
+        Action::SwitchRole { node, .. } => Some(node),
         Action::Reject { .. } | Action::Abort { .. } | Action::Resubmit { .. } => None,
     }
 }

@@ -4,7 +4,7 @@
 
 use conductor_core::action::RejectReason;
 use conductor_core::conductor::Counters;
-use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
+use conductor_core::config::{ClusterConfig, PolicyConfig, Role, RolesConfig};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
@@ -30,6 +30,24 @@ pub(crate) struct Live {
     pub(crate) decode: NodeId,
     pub(crate) reserved: Tokens,
     pub(crate) phase: Phase,
+    /// Who sends it a copy, until its prefill starts.
+    pub(crate) source: Option<NodeId>,
+}
+
+/// A node on its way to the other pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) node: NodeId,
+    pub(crate) to: Role,
+    /// The driver has been ordered to switch it.
+    pub(crate) ordered: bool,
+}
+
+impl Live {
+    /// True if it needs its prefill node, which is this one.
+    fn computed_by(&self, node: NodeId) -> bool {
+        self.prefill == node && self.phase != Phase::Decoding
+    }
 }
 
 /// What an event must lead to, apart from where a request is placed.
@@ -49,12 +67,16 @@ pub(crate) struct Model {
     pub(crate) live: BTreeMap<RequestId, Live>,
     pub(crate) up: BTreeSet<NodeId>,
     pub(crate) held: BTreeSet<(BlockHash, NodeId)>,
+    roles: Vec<Role>,
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) counters: Counters,
 }
 
 impl Model {
     pub(crate) fn new(cluster: ClusterConfig, policy: PolicyConfig) -> Self {
         Self {
+            roles: cluster.nodes.iter().map(|node| node.role).collect(),
+            leaving: None,
             cluster,
             policy,
             live: BTreeMap::new(),
@@ -65,12 +87,60 @@ impl Model {
     }
 
     pub(crate) fn role(&self, node: NodeId) -> Option<Role> {
-        self.cluster.nodes.get(node.index()).map(|node| node.role)
+        self.roles.get(node.index()).copied()
     }
 
+    /// Nodes of a pool that take work.
     pub(crate) fn up_with(&self, role: Role) -> impl Iterator<Item = NodeId> + '_ {
-        let with_role = move |node: &NodeId| self.role(*node) == Some(role);
+        let leaving = self.leaving.map(|leaving| leaving.node);
+        let with_role =
+            move |node: &NodeId| self.role(*node) == Some(role) && leaving != Some(*node);
         self.up.iter().copied().filter(with_role)
+    }
+
+    /// Nodes whose cache is there: prefill nodes that take work, or drain.
+    fn caches(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let draining = self
+            .leaving
+            .filter(|leaving| !leaving.ordered && leaving.to == Role::Decode);
+        self.up_with(Role::Prefill)
+            .chain(draining.map(|leaving| leaving.node))
+    }
+
+    /// Nodes that copies may be asked of.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let drains = |node: NodeId| self.leaving.is_some_and(|leaving| leaving.node == node);
+        let works = |node: NodeId| self.live.values().any(|live| live.computed_by(node));
+        self.caches()
+            .filter(move |&node| !drains(node) || works(node))
+    }
+
+    /// True if nothing is left to do on a node.
+    pub(crate) fn is_idle(&self, node: NodeId) -> bool {
+        let on = |live: &Live| {
+            live.computed_by(node) || live.decode == node || live.source == Some(node)
+        };
+        !self.live.values().any(on)
+    }
+
+    /// A node is taken out of its pool, which is large enough.
+    pub(crate) fn drain(&mut self, node: NodeId, to: Role) {
+        assert_eq!(self.leaving, None, "one at a time");
+        let from = self.role(node).expect("it is known");
+        assert!(self.up.contains(&node) && from != to);
+        self.leaving = Some(Leaving {
+            node,
+            to,
+            ordered: false,
+        });
+        assert!(self.up_with(from).count() >= self.nodes_min());
+    }
+
+    fn nodes_min(&self) -> usize {
+        match self.policy.roles {
+            RolesConfig::LoadGap(config) => config.nodes_min as usize,
+            RolesConfig::Off => panic!("no node changes its role"),
+        }
     }
 
     pub(crate) fn capacity(&self, node: NodeId) -> Tokens {
@@ -152,11 +222,13 @@ impl Model {
                         Expected::Nothing
                     };
                     self.up.insert(*node);
+                    self.roles[node.index()] = self.cluster.nodes[node.index()].role;
                     return lost;
                 }
                 None => self.counters.stale += 1,
             },
             Event::NodeDown { node } => return self.node_down(*node),
+            Event::RoleChanged { node, role } => self.role_changed(*node, *role),
         }
         Expected::Nothing
     }
@@ -201,7 +273,10 @@ impl Model {
 
     fn goes_on(&mut self, ticket: Ticket, from: Phase, to: Phase) {
         match self.live.get_mut(&ticket.request) {
-            Some(live) if live.ticket == ticket && live.phase == from => live.phase = to,
+            Some(live) if live.ticket == ticket && live.phase == from => {
+                live.phase = to;
+                live.source = None;
+            }
             _ => self.counters.stale += 1,
         }
     }
@@ -217,7 +292,7 @@ impl Model {
     }
 
     fn stored(&mut self, node: NodeId, blocks: &[BlockHash]) {
-        if self.role(node) != Some(Role::Prefill) || !self.up.contains(&node) {
+        if !self.caches().any(|cache| cache == node) {
             return;
         }
         for &block in blocks {
@@ -231,6 +306,22 @@ impl Model {
         }
     }
 
+    fn role_changed(&mut self, node: NodeId, role: Role) {
+        let ordered = Leaving {
+            node,
+            to: role,
+            ordered: true,
+        };
+        if self.leaving != Some(ordered) {
+            self.counters.stale += 1;
+            return;
+        }
+        self.leaving = None;
+        self.roles[node.index()] = role;
+        self.held.retain(|held| held.1 != node);
+        self.counters.role_switches += 1;
+    }
+
     fn node_down(&mut self, node: NodeId) -> Expected {
         if self.role(node).is_none() {
             self.counters.stale += 1;
@@ -238,6 +329,22 @@ impl Model {
         }
         self.up.remove(&node);
         self.held.retain(|held| held.1 != node);
+        if let Some(Leaving {
+            node: leaving,
+            to,
+            ordered,
+        }) = self.leaving
+        {
+            let from = if to == Role::Decode {
+                Role::Prefill
+            } else {
+                Role::Decode
+            };
+            let too_few = || self.up_with(from).count() < self.nodes_min();
+            if leaving == node || !ordered && too_few() {
+                self.leaving = None;
+            }
+        }
         let needs = |live: &&Live| {
             live.decode == node || live.prefill == node && live.phase != Phase::Decoding
         };

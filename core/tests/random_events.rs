@@ -6,7 +6,7 @@
 use crate::driver::{Driver, Tape};
 use conductor_core::action::Action;
 use conductor_core::conductor::Counters;
-use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
@@ -64,6 +64,10 @@ pub(crate) enum Op {
     Down(u16),
     Store(u16, u64, u64, u64),
     Evict(u16, u64, u64, u64),
+    /// What a node that was ordered to switch says.
+    Switched,
+    /// What nobody was asked for, or was told before.
+    Role(u16, Role),
 }
 
 /// Block `place` of a family's prompts.
@@ -87,6 +91,10 @@ pub(crate) fn all_blocks() -> impl Iterator<Item = BlockHash> {
 }
 
 pub(crate) fn settings() -> impl Strategy<Value = Setting> {
+    settings_with(prop_oneof![1 => Just(String::new()), 2 => roles()])
+}
+
+fn settings_with(roles: impl Strategy<Value = String>) -> impl Strategy<Value = Setting> {
     let nodes = (1_u64..5, 1_u64..3, 1_u64..3);
     let hbm = (2_u64..16, 2_u64..40);
     let limits = (1_u64..12, prop_oneof![Just(8_u64), Just(1000)]);
@@ -94,9 +102,10 @@ pub(crate) fn settings() -> impl Strategy<Value = Setting> {
         0..PolicyConfig::BUILT_IN.len() + 3,
         any::<bool>(),
         0_u64..2_000,
+        roles,
     );
     (nodes, hbm, limits, policy).prop_map(
-        |((prefill, small, large), hbm, (live, index), (policy, tbt, reserve))| Setting {
+        |((prefill, small, large), hbm, (live, index), (policy, tbt, reserve, roles))| Setting {
             cluster: format!(
                 "name = \"small\"\nblock_tokens = {BLOCK}\n\
                  [[nodes]]\ncount = {small}\nrole = \"decode\"\nhbm_kv_tokens = {}\n\
@@ -107,12 +116,22 @@ pub(crate) fn settings() -> impl Strategy<Value = Setting> {
                 hbm.1 * BLOCK
             ),
             policy: format!(
-                "[prefill]\nselect = \"{}\"\n[decode]\nselect = \"{}\"\noutput_reserve_tokens = {reserve}\n",
+                "[prefill]\nselect = \"{}\"\n[decode]\nselect = \"{}\"\noutput_reserve_tokens = {reserve}\n{roles}",
                 PolicyConfig::BUILT_IN[policy.min(5)],
                 if tbt { "least-tbt" } else { "least-loaded" },
             ),
         },
     )
+}
+
+/// So eager that a second of a gap is enough.
+fn roles() -> impl Strategy<Value = String> {
+    (1_u64..60, 5_u64..90, 1_u64..3).prop_map(|(gap, busy, nodes)| {
+        format!(
+            "[slo]\nttft_s = 0.5\n[roles]\nselect = \"load-gap\"\ngap = 0.{gap:02}\nbusy_min = 0.{busy:02}\n\
+             hold_s = 0.1\ncooldown_s = 0.5\nnodes_min = {nodes}\n"
+        )
+    })
 }
 
 fn who() -> impl Strategy<Value = Who> {
@@ -125,11 +144,23 @@ fn who() -> impl Strategy<Value = Who> {
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
+    proptest::collection::vec(op(4), 1..160)
+}
+
+/// Long enough, and quiet enough, for nodes to change their roles more than once.
+fn long_ops() -> impl Strategy<Value = Vec<Op>> {
+    proptest::collection::vec(op(1), 200..600)
+}
+
+/// Nodes start, or start anew, so often.
+fn op(starts: u32) -> impl Strategy<Value = Op> {
     let from = prop_oneof![3 => Just(0), 1 => 0..CHAIN_MAX];
     let blocks = (0_u16..8, 0..FAMILIES, from, 1..=CHAIN_MAX);
     let arrive = (0..FAMILIES, 1..=CHAIN_MAX, 0..BLOCK, 0..2 * CHAIN_MAX);
-    let op = prop_oneof![
+    let role = prop_oneof![Just(Role::Prefill), Just(Role::Decode), Just(Role::Coupled)];
+    prop_oneof![
         4 => (0_u64..400_000_000).prop_map(Op::Wait),
+        2 => (0_u64..2_000_000_000).prop_map(Op::Wait),
         12 => arrive.prop_map(|(family, blocks, lacks, listed)| Op::Arrive { family, blocks, lacks, listed }),
         1 => prop_oneof![Just(0), Just(PROMPT_MAX.0), Just(PROMPT_MAX.0 + 1), Just(u64::MAX), 1_u64..2000]
             .prop_map(|input| Op::ArriveWith(Tokens(input))),
@@ -138,12 +169,13 @@ pub(crate) fn ops() -> impl Strategy<Value = Vec<Op>> {
         24 => any::<Index>().prop_map(Op::GoOn),
         6 => (0_u8..5, who()).prop_map(|(kind, who)| Op::Fact(kind, who)),
         2 => who().prop_map(Op::Cancel),
-        4 => (0_u16..12).prop_map(Op::Up),
-        1 => (0_u16..12).prop_map(Op::Down),
+        starts => (0_u16..12).prop_map(Op::Up),
+        1 + starts / 4 => (0_u16..12).prop_map(Op::Down),
         8 => blocks.clone().prop_map(|(node, family, from, len)| Op::Store(node, family, from, len)),
         3 => blocks.prop_map(|(node, family, from, len)| Op::Evict(node, family, from, len)),
-    ];
-    proptest::collection::vec(op, 1..160)
+        3 => Just(Op::Switched),
+        1 => (0_u16..12, role).prop_map(|(node, role)| Op::Role(node, role)),
+    ]
 }
 
 /// Runs the operations to the end of every request.
@@ -253,6 +285,17 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             node: NodeId(node),
             blocks: chain(family, from, len).into(),
         },
+        Op::Switched => {
+            let leaving = driver.model.leaving.filter(|leaving| leaving.ordered)?;
+            Event::RoleChanged {
+                node: leaving.node,
+                role: leaving.to,
+            }
+        }
+        Op::Role(node, role) => Event::RoleChanged {
+            node: NodeId(node),
+            role,
+        },
     })
 }
 
@@ -303,17 +346,26 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nodes_change_their_roles_and_nothing_is_lost(setting in settings_with(roles()), ops in long_ops()) {
+        run(&setting, &ops);
+    }
+}
+
 /// Random runs are worth something only if the rare things happen in them.
 #[test]
 fn the_random_runs_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let mut reasons = BTreeSet::new();
     let (mut resubmitted, mut counters) = (0, Vec::new());
-    for _ in 0..150 {
-        let drawn = (settings(), ops())
-            .new_tree(&mut runner)
-            .expect("it can be drawn");
-        let (setting, ops) = drawn.current();
+    for i in 0..300 {
+        let any = (settings(), ops()).boxed();
+        let long = (settings_with(roles()), long_ops()).boxed();
+        let drawn = if i % 3 > 0 { any } else { long }.new_tree(&mut runner);
+        let (setting, ops) = drawn.expect("it can be drawn").current();
         let tape = run(&setting, &ops);
         for action in tape.steps.iter().flat_map(|step| &step.2) {
             match action {
@@ -335,6 +387,7 @@ fn the_random_runs_reach_every_corner() {
         ("stale", |c| c.stale),
         ("unindexed blocks", |c| c.unindexed_blocks),
         ("within SLO", |c| c.within_slo),
+        ("role switches", |c| c.role_switches),
     ] {
         let sum: u64 = counters.iter().map(count).sum();
         assert!(sum > 20, "{name}: {sum}");

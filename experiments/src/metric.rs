@@ -88,6 +88,7 @@ fn names() -> Vec<String> {
         node_samples: false,
     };
     let result = RunResult {
+        role_changes: Vec::new(),
         records: Vec::new(),
         timeline: Timeline::default(),
         digest: String::new(),

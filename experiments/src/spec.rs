@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 14] = built_in![
+const BUILT_IN: [(&str, &str); 15] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -48,6 +48,7 @@ const BUILT_IN: [(&str, &str); 14] = built_in![
     "sensitivity-prefill-bias",
     "sensitivity-noise",
     "retries",
+    "role-switching",
 ];
 
 /// A parsed experiment.

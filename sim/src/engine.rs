@@ -7,6 +7,9 @@ mod arrivals;
 mod decode;
 mod flows;
 mod prefill;
+mod roles;
+
+pub use roles::RoleChange;
 
 use crate::clients::{Clients, RetryConfig};
 use crate::error::SimError;
@@ -19,7 +22,7 @@ use crate::world::{self, Node};
 use conductor_core::action::{Action, Actions, RejectReason};
 use conductor_core::cache::BlockSlot;
 use conductor_core::conductor::{Conductor, Counters, Loads};
-use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::cost::Costs;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId};
@@ -79,6 +82,8 @@ pub struct RunResult {
     pub events: u64,
     /// Bytes that crossed the network between nodes, and how long each such transfer took.
     pub transfers: Transfers,
+    /// Nodes that changed their role, in order of time.
+    pub role_changes: Vec<RoleChange>,
 }
 
 /// Transfers between nodes: KV to decode nodes and copies of hot blocks.
@@ -156,6 +161,8 @@ struct Engine<'a> {
     queue: EventQueue,
     now: Nanos,
     nodes: Vec<Node>,
+    /// Switches that were ordered and are not carried out.
+    switches: VecDeque<(NodeId, Role)>,
     network: Network,
     purposes: Vec<Purpose>,
     deliveries: BinaryHeap<Reverse<(Nanos, u64)>>,
@@ -222,6 +229,7 @@ impl<'a> Engine<'a> {
             actions: Actions::with_capacity(16),
             observer,
             now: Nanos::ZERO,
+            switches: VecDeque::new(),
             purposes: Vec::new(),
             deliveries: BinaryHeap::new(),
             clients: Clients::new(config.retry, config.seed),
@@ -239,6 +247,7 @@ impl<'a> Engine<'a> {
                 simulated: Nanos::ZERO,
                 events: 0,
                 transfers: Transfers::default(),
+                role_changes: Vec::new(),
             },
             tokens: PoolSample::default(),
             config: config.clone(),
@@ -282,6 +291,7 @@ impl<'a> Engine<'a> {
                 Source::Retry => self.come_again()?,
                 Source::Sample => self.sample(next.as_ref().map(|request| request.arrival)),
             }
+            self.change_roles()?;
             self.queue
                 .set(Source::Network, self.network.next_end().map(|(at, _)| at));
         }
@@ -373,6 +383,7 @@ impl<'a> Engine<'a> {
                 live.retry_after = Some(retry_after);
                 self.close(request.0);
             }
+            Action::SwitchRole { node, to } => self.switches.push_back((node, to)),
             Action::Abort { .. } | Action::Resubmit { .. } => {
                 unreachable!("no client leaves and no node fails in this simulator yet")
             }

@@ -20,6 +20,6 @@ pub mod truth;
 mod world;
 
 pub use clients::{RetryConfig, RetryError, RetryText};
-pub use engine::{Mode, Observer, Progress, RunConfig, RunResult, Transfers, run};
+pub use engine::{Mode, Observer, Progress, RoleChange, RunConfig, RunResult, Transfers, run};
 pub use error::SimError;
 pub use report::RunReport;

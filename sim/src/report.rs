@@ -5,7 +5,7 @@ mod files;
 mod overload;
 
 pub use classes::ClassReport;
-pub use files::{write_requests, write_timeline};
+pub use files::{write_requests, write_roles, write_timeline};
 pub use overload::LoadCorrelation;
 
 use crate::clients::RetryText;
@@ -100,6 +100,8 @@ pub struct RunReport {
     pub transfer: TransferReport,
     /// Copies of hot blocks.
     pub replications: u64,
+    /// Nodes that changed their role; counts and names of nodes are those of the cluster file all the same.
+    pub role_switches: u64,
     /// Simulated time at the end.
     pub simulated_s: f64,
     /// Time that the run took, as the caller measured it.
@@ -269,6 +271,7 @@ impl RunReport {
                 ),
             },
             replications: result.counters.replications,
+            role_switches: result.counters.role_switches,
             simulated_s,
             wall_s: labels.wall_s,
             cpu_s: labels.cpu_s,

@@ -1,7 +1,7 @@
 //! The simulated cluster: node machines and the links between them.
 
 use crate::network::{LinkId, Network, Path, over};
-use conductor_core::config::{ClusterConfig, EvictionConfig, Role};
+use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, Role};
 use conductor_core::ids::NodeId;
 use conductor_core::node::{DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
@@ -61,11 +61,24 @@ impl Steps {
     }
 }
 
-/// The machines of all nodes.
+/// The machines of all nodes, with the roles of the cluster file.
 pub(crate) fn nodes(cluster: &ClusterConfig, eviction: EvictionConfig) -> Vec<Node> {
-    let machine = |(i, spec): (usize, &conductor_core::config::NodeSpec)| match spec.role {
+    let machine =
+        |(i, spec): (usize, &NodeSpec)| machine(cluster, eviction, NodeId(i as u16), spec.role);
+    cluster.nodes.iter().enumerate().map(machine).collect()
+}
+
+/// The idle machine of a node with `role`.
+pub(crate) fn machine(
+    cluster: &ClusterConfig,
+    eviction: EvictionConfig,
+    node: NodeId,
+    role: Role,
+) -> Node {
+    let spec = &cluster.nodes[node.index()];
+    match role {
         Role::Prefill => {
-            let chunk = cluster.profile_of(NodeId(i as u16)).prefill_chunk;
+            let chunk = cluster.profile_of(node).prefill_chunk;
             let queue = PrefillQueue::new(cluster.block, spec.cache_blocks, chunk, eviction);
             Node::Prefill(PrefillNode {
                 queue,
@@ -81,8 +94,7 @@ pub(crate) fn nodes(cluster: &ClusterConfig, eviction: EvictionConfig) -> Vec<No
             })
         }
         Role::Coupled => unreachable!("the cluster's parser refuses coupled nodes"),
-    };
-    cluster.nodes.iter().enumerate().map(machine).collect()
+    }
 }
 
 /// The network of a cluster: for each node its three links.

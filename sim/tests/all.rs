@@ -5,3 +5,4 @@ mod invariants;
 mod links;
 mod modes;
 mod retries;
+mod roles;

@@ -131,6 +131,41 @@ fn workloads() -> impl Strategy<Value = Vec<WorkloadRequest>> {
     })
 }
 
+/// Seconds of traffic, first of long prompts with short answers, then the other way round, to a cluster whose nodes
+/// change their roles at the first opportunity.
+pub(crate) fn switching() -> impl Strategy<Value = Scenario> {
+    let request = (0_u64..45_000_000, 0_u64..4, 0..BLOCK, 0_u64..20);
+    let half = || proptest::collection::vec(request.clone(), 30..120);
+    (scenarios(), half(), half(), 2_u64..5, 2_u64..4).prop_map(
+        |(mut scenario, first, second, prefill, decode)| {
+            scenario.cluster = format!(
+                "name = \"switching\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n\
+                 [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\nhbm_kv_tokens = 2000\n\
+                 [[nodes]]\ncount = {decode}\nrole = \"decode\"\nhbm_kv_tokens = 2000\n\
+                 [truth]\nprefill_noise = 0.3\ndecode_noise = 0.2\n"
+            );
+            scenario.policy += "[slo]\nttft_s = 0.03\ntbt_s = 0.01\n[roles]\nselect = \"load-gap\"\ngap = 0.05\n\
+                 busy_min = 0.2\nhold_s = 0.1\ncooldown_s = 0.1\nnodes_min = 1\n";
+            let (mut arrival, half) = (Nanos::ZERO, first.len());
+            let rows = first.into_iter().chain(second).enumerate();
+            let request = |(i, (gap, family, lacks, more)): (usize, _)| {
+                arrival += Nanos(gap);
+                let (blocks, output) = if i < half { (20 + more, 2) } else { (2, 60 + 8 * more) };
+                WorkloadRequest {
+                    class: ClassId::default(),
+                    workflow: None,
+                    arrival,
+                    input: Tokens(blocks * BLOCK - lacks),
+                    output: Tokens(output),
+                    blocks: (0..blocks).map(|place| BlockHash(family << 10 | place)).collect(),
+                }
+            };
+            scenario.requests = rows.map(request).collect();
+            scenario
+        },
+    )
+}
+
 pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
     // From links that nobody notices to such that a prompt's KV takes longer than its prefill.
     let links = prop_oneof![Just(100.0), Just(0.05), Just(0.004)];

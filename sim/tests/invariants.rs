@@ -1,6 +1,6 @@
 //! What every run must obey, whatever the cluster: causality, conservation, repeatability, and a journal that holds.
 
-use crate::clusters::scenarios;
+use crate::clusters::{scenarios, switching};
 use conductor_core::journal::Auditor;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_sim::record::{Outcome, RequestRecord};
@@ -83,7 +83,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_run_is_causal_and_loses_nothing(scenario in scenarios()) {
+    fn every_run_is_causal_and_loses_nothing(scenario in prop_oneof![3 => scenarios(), 1 => switching()]) {
         let mut journal = Vec::new();
         let observer = Observer { journal: Some(&mut journal), progress: None };
         let result = scenario.run_observed(Mode::FastForward, observer);
@@ -107,6 +107,7 @@ proptest! {
         prop_assert_eq!(counters.rejected + counters.refused, report.rejected);
         prop_assert_eq!(counters.refused, report.rejected_after_prefill);
         prop_assert_eq!((counters.stale, counters.lost, counters.cancelled), (0, 0, 0));
+        prop_assert_eq!(counters.role_switches, result.role_changes.len() as u64);
         prop_assert_eq!(counters.unindexed_blocks, 0, "the index holds what all caches hold");
 
         let mut lines = journal.split(|&byte| byte == b'\n');

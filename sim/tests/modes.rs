@@ -1,6 +1,7 @@
 //! A node that jumps to its next change does to the nanosecond what it does step by step.
 
-use crate::clusters::{BLOCK, Scenario, profile, scenarios};
+use crate::clusters::{BLOCK, Scenario, profile, scenarios, switching};
+use conductor_core::config::Role;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::Mode;
@@ -13,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn jumping_equals_stepping(scenario in scenarios()) {
+    fn jumping_equals_stepping(scenario in prop_oneof![5 => scenarios(), 1 => switching()]) {
         let jumped = scenario.run(Mode::FastForward);
         let stepped = scenario.run(Mode::StepByStep);
         for (jumped, stepped) in jumped.records.iter().zip(&stepped.records) {
@@ -24,6 +25,7 @@ proptest! {
         prop_assert_eq!(jumped.counters, stepped.counters);
         prop_assert_eq!(jumped.simulated, stepped.simulated);
         prop_assert_eq!(jumped.transfers, stepped.transfers);
+        prop_assert_eq!(&jumped.role_changes, &stepped.role_changes);
         prop_assert_eq!(&jumped.timeline.pools, &stepped.timeline.pools);
         prop_assert!(jumped.events <= stepped.events);
     }
@@ -89,4 +91,12 @@ fn the_random_runs_reach_every_corner() {
         assert!(count > 10, "{name}: {count}");
     }
     assert!(jumps * 3 < steps, "{jumps} events in place of {steps}");
+    let mut switches = [0, 0];
+    for _ in 0..40 {
+        let drawn = switching().new_tree(&mut runner).expect("it can be drawn");
+        for change in drawn.current().run(Mode::FastForward).role_changes {
+            switches[usize::from(change.role == Role::Decode)] += 1;
+        }
+    }
+    assert!(switches.iter().all(|&count| count > 10), "{switches:?}");
 }

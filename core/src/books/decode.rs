@@ -7,7 +7,7 @@ use crate::units::{Nanos, Tokens};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Books of all decode nodes; columns are indexed by node, those of other roles stay zero.
+/// Books of all decode nodes; columns are indexed by node, those of other roles stay zero, but for the capacity.
 #[derive(Clone, Debug)]
 pub struct DecodeBooks {
     /// Requests placed on the node that have not ended, wherever they are now.
@@ -27,7 +27,7 @@ pub struct DecodeBooks {
 }
 
 impl DecodeBooks {
-    /// Empty books; `capacity` is each node's, zero for nodes of other roles. None is up.
+    /// Empty books; `capacity` is each node's, whatever its role, for it may change. None is up.
     #[must_use]
     pub fn new(capacity: Vec<Tokens>) -> Self {
         let nodes = capacity.len();

@@ -25,6 +25,10 @@ pub struct PrefillBooks {
     changed: Vec<Nanos>,
     /// Copies that the node is sending.
     sending: Vec<u32>,
+    /// Requests whose prefill has finished and whose KV is still leaving.
+    streaming: Vec<u32>,
+    /// The node that takes no new work but has its cache, if any.
+    draining: Option<NodeId>,
     /// Nodes that are up, by number.
     up: Vec<NodeId>,
     /// Nodes that are up, by predicted time of being free.
@@ -43,6 +47,8 @@ impl PrefillBooks {
             running: vec![None; nodes],
             changed: vec![Nanos::ZERO; nodes],
             sending: vec![0; nodes],
+            streaming: vec![0; nodes],
+            draining: None,
             up: Vec::with_capacity(nodes),
             by_free: NodeOrder::new(nodes),
             by_count: NodeOrder::new(nodes),
@@ -105,8 +111,40 @@ impl PrefillBooks {
         self.sending[node.index()]
     }
 
+    /// Requests whose prefill has finished and whose KV is still leaving.
+    #[must_use]
+    pub fn streaming(&self, node: NodeId) -> u32 {
+        self.streaming[node.index()]
+    }
+
+    /// True if the node's cache is there: it takes work, or drains.
+    #[must_use]
+    pub fn has_cache(&self, node: NodeId) -> bool {
+        self.is_up(node) || self.draining == Some(node)
+    }
+
+    /// True if other nodes may copy from the node: it takes work, or drains and has work of its own left.
+    #[must_use]
+    pub fn is_source(&self, node: NodeId) -> bool {
+        let works = || self.assigned(node) + self.streaming(node) > 0;
+        self.is_up(node) || self.draining == Some(node) && works()
+    }
+
+    /// True if nothing is left to do on the node: no request, no KV on its way, no copy.
+    #[must_use]
+    pub fn is_idle(&self, node: NodeId) -> bool {
+        self.assigned(node) + self.streaming(node) + self.sending(node) == 0
+    }
+
+    /// The node takes no more work, and keeps its cache until it goes down. What is booked stays. At most one drains.
+    pub fn drain(&mut self, node: NodeId) {
+        self.node_down(node);
+        self.draining = Some(node);
+    }
+
     /// The node is there, without work.
     pub fn node_up(&mut self, node: NodeId, now: Nanos) {
+        self.draining = self.draining.filter(|&draining| draining != node);
         if let Err(place) = self.up.binary_search(&node) {
             self.up.insert(place, node);
             self.changed[node.index()] = now;
@@ -117,6 +155,7 @@ impl PrefillBooks {
 
     /// The node takes no more work. What is booked stays until it is struck out.
     pub fn node_down(&mut self, node: NodeId) {
+        self.draining = self.draining.filter(|&draining| draining != node);
         if let Ok(place) = self.up.binary_search(&node) {
             self.up.remove(place);
             self.by_free.remove(node);
@@ -137,6 +176,16 @@ impl PrefillBooks {
     /// The copy that `source` sent has ended.
     pub fn sent(&mut self, source: NodeId) {
         self.sending[source.index()] -= 1;
+    }
+
+    /// The KV of a request whose prefill has finished is leaving.
+    pub fn stream(&mut self, node: NodeId) {
+        self.streaming[node.index()] += 1;
+    }
+
+    /// The KV of a request has left, or is not wanted.
+    pub fn streamed(&mut self, node: NodeId) {
+        self.streaming[node.index()] -= 1;
     }
 
     /// A waiting request that was entered with `booked` has started and is now predicted to take `work`.
@@ -177,6 +226,11 @@ impl PrefillBooks {
             self.sending.iter().all(|&count| count == 0),
             "no copy is sent: {:?}",
             self.sending
+        );
+        assert!(
+            self.streaming.iter().all(|&count| count == 0),
+            "no KV is leaving: {:?}",
+            self.streaming
         );
     }
 

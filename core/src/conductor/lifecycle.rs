@@ -28,6 +28,7 @@ impl Conductor {
         };
         self.prefill_books.finish(live.prefill, self.now);
         self.ttft[slot] = self.now - live.arrived;
+        self.prefill_books.stream(live.prefill);
         live.phase = Phase::Transferring;
         self.forecast.expect_at(slot, self.now);
         self.live[slot] = Some(live);
@@ -37,6 +38,7 @@ impl Conductor {
         let Some((slot, mut live)) = self.live_in(ticket, Phase::Transferring) else {
             return;
         };
+        self.prefill_books.streamed(live.prefill);
         live.step = self.step_with(live.decode, live.input);
         self.decode_books.begin(live.decode, live.reserved);
         live.phase = Phase::Decoding;
@@ -97,12 +99,15 @@ impl Conductor {
 
     /// A node that comes up is empty. If it was taken to be up, it has restarted unseen: what it had is lost.
     pub(super) fn node_up(&mut self, node: NodeId, actions: &mut Actions) {
-        if self.prefill_books.is_up(node) || self.decode_books.is_up(node) {
+        let in_pool = self.prefill_books.is_up(node) || self.decode_books.is_up(node);
+        if in_pool || self.roles.is_leaving(node) {
             self.node_down(node, actions);
         }
         match self.cluster.nodes.get(node.index()).map(|spec| spec.role) {
-            Some(Role::Prefill) => self.prefill_books.node_up(node, self.now),
-            Some(Role::Decode) => self.decode_books.node_up(node, &self.costs),
+            Some(role @ (Role::Prefill | Role::Decode)) => {
+                self.roles.restarted(node, role);
+                self.join(node, role);
+            }
             Some(Role::Coupled) | None => self.counters.stale += 1,
         }
     }
@@ -117,6 +122,7 @@ impl Conductor {
         self.prefill_books.node_down(node);
         self.decode_books.node_down(node);
         self.index.clear_node(node);
+        self.keep_roles(node);
         for slot in 0..self.live.len() {
             let Some(live) = self.live[slot] else {
                 continue;
@@ -157,7 +163,8 @@ impl Conductor {
         match live.phase {
             Phase::Queued => self.prefill_books.strike(live.prefill, self.now, live.work),
             Phase::Prefilling => self.prefill_books.finish(live.prefill, self.now),
-            Phase::Transferring | Phase::Decoding => {}
+            Phase::Transferring => self.prefill_books.streamed(live.prefill),
+            Phase::Decoding => {}
         }
         self.copy_ended(&mut live);
         let began = live.phase == Phase::Decoding;

@@ -6,6 +6,7 @@
 //! the mean over its nodes. An idle node's load is 0.
 
 use super::{Conductor, Phase};
+use crate::config::Role;
 use crate::ids::NodeId;
 use crate::units::Nanos;
 use alloc::vec::Vec;
@@ -55,6 +56,15 @@ impl Conductor {
             let load = latency.0 as f64 / slo.tbt.0 as f64;
             loads.load[node.index()] = load;
             loads.decode += load / self.decode_books.by_count().len() as f64;
+        }
+        // A node that drains has a load of its own, which is no longer the pool's.
+        if let Some((node, to)) = self.leaving() {
+            let (latency, limit) = match to {
+                Role::Decode => (loads.latency[node.index()], slo.ttft),
+                _ => (self.decode_books.predicted_tbt(node, &self.costs), slo.tbt),
+            };
+            loads.latency[node.index()] = latency;
+            loads.load[node.index()] = latency.0 as f64 / limit.0 as f64;
         }
     }
 }

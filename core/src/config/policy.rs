@@ -8,6 +8,7 @@ use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
 use super::classes::{ClassConfig, ClassLimits, ClassText};
 use super::profile::checked_name;
+use super::roles::{RolesConfig, RolesText};
 use crate::ids::ClassId;
 use crate::units::{Nanos, Tokens};
 use alloc::format;
@@ -30,6 +31,8 @@ pub struct PolicyConfig {
     pub replication: ReplicationConfig,
     /// Which block a full cache gives up.
     pub eviction: EvictionConfig,
+    /// Who decides that a node changes its role.
+    pub roles: RolesConfig,
     /// The limits that a request should meet, where its class has no others.
     pub slo: Slo,
     /// Kinds of requests, from the highest priority to the lowest; at least one.
@@ -154,6 +157,9 @@ pub struct PolicyText {
     pub replication: ReplicationText,
     /// `[eviction]`
     pub eviction: EvictionText,
+    /// `[roles]`
+    #[serde(skip_serializing_if = "RolesText::is_off")]
+    pub roles: RolesText,
     /// `[slo]`
     pub slo: SloText,
     /// `[[classes]]`
@@ -346,6 +352,7 @@ impl PolicyConfig {
             admission,
             replication: text.replication.select,
             eviction: text.eviction.select,
+            roles: RolesConfig::from_text(&text.roles)?,
             slo,
             classes: ClassConfig::from_texts(&text.classes, slo)?,
         })
@@ -391,6 +398,7 @@ impl PolicyConfig {
             eviction: EvictionText {
                 select: self.eviction,
             },
+            roles: self.roles.to_text(),
             slo: SloText {
                 ttft_s: self.slo.ttft.as_secs_f64(),
                 tbt_s: self.slo.tbt.as_secs_f64(),

@@ -139,21 +139,21 @@ impl PrefillContext<'_> {
             .iter()
             .filter(|level| level.depth == self.longest);
         let crowd = crowds.flat_map(|level| self.matches.members(level));
-        let up = few.chain(crowd).filter(|&node| self.books.is_up(node));
+        let up = few.chain(crowd).filter(|&node| self.books.is_source(node));
         up.min_by_key(|&node| (self.books.sending(node), node))
     }
 }
 
-/// The longest match of any node that is up, in blocks.
+/// The longest match of any node that can send, in blocks: those that are up, and one that drains.
 #[must_use]
 pub fn longest_match(matches: &Matches, books: &PrefillBooks) -> u32 {
     let few = matches
         .few()
         .iter()
-        .filter(|entry| books.is_up(entry.0))
+        .filter(|entry| books.is_source(entry.0))
         .map(|entry| entry.1);
     let mut crowds = matches.levels().iter().rev();
-    let crowd = crowds.find(|level| matches.members(level).any(|node| books.is_up(node)));
+    let crowd = crowds.find(|level| matches.members(level).any(|node| books.is_source(node)));
     few.max()
         .unwrap_or(0)
         .max(crowd.map_or(0, |level| level.depth))

@@ -1,4 +1,4 @@
-//! `requests.csv` and `timeline.csv`.
+//! `requests.csv`, `timeline.csv` and `roles.csv`.
 
 use crate::engine::{RunConfig, RunResult};
 use crate::timeline::NodeSample;
@@ -79,11 +79,7 @@ pub fn write_timeline(
     let with_nodes = !result.timeline.nodes.is_empty();
     if with_nodes {
         for (i, node) in nodes.iter().enumerate() {
-            let role = if node.role == Role::Prefill {
-                "prefill"
-            } else {
-                "decode"
-            };
+            let role = role_name(node.role);
             header.extend(
                 ["load", "queue", "batch", "cache_use"]
                     .map(|column| format!("{role}_{i}_{column}")),
@@ -130,4 +126,31 @@ pub fn write_timeline(
     }
     rows.flush()?;
     Ok(())
+}
+
+/// Writes one row for each node that changed its role: when, which, and what it does from then on. What `timeline.csv`
+/// says of a node is then of its new role, in columns that keep the name of the old one.
+///
+/// # Errors
+/// If `out` fails.
+pub fn write_roles(result: &RunResult, out: impl Write) -> Result<(), csv::Error> {
+    let mut rows = csv::Writer::from_writer(out);
+    rows.write_record(["time_s", "node", "role"])?;
+    for change in &result.role_changes {
+        rows.write_record([
+            format!("{:.9}", change.at.as_secs_f64()),
+            change.node.0.to_string(),
+            role_name(change.role).to_string(),
+        ])?;
+    }
+    rows.flush()?;
+    Ok(())
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Prefill => "prefill",
+        Role::Decode => "decode",
+        Role::Coupled => "coupled",
+    }
 }
