@@ -4,7 +4,8 @@
 //! paid off. The guarantee:
 //!
 //! 1. A class that is owed anything is tested with the whole thresholds, whatever its own ceiling.
-//! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load above
+//! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load
+//! above
 //!    [`HELD_BACK`] of the thresholds. So whoever is admitted then is admitted at a load at which it would be too.
 //!
 //! Hence a class that keeps asking gets, in the long run, its weight's share of the admitted work, less the

@@ -18,8 +18,8 @@ pub struct Key {
 /// What settings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Where requests come from: `name`, `classes`, `duration_s`, `limit`, `output_tokens`, `rate`, `requests`, `seed`, `speed`,
-    /// and below `retry` how clients try again (`conductor_sim::RetryText`).
+    /// Where requests come from: `name`, `classes`, `duration_s`, `limit`, `output_tokens`, `rate`, `requests`,
+    /// `seed`, `speed`, and below `retry` how clients try again (`conductor_sim::RetryText`).
     Workload,
     /// A cluster file's keys.
     Cluster,
