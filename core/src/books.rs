@@ -6,14 +6,16 @@
 //!
 //! Columns by node, not objects: a decision reads one column of many nodes.
 
+mod backlog;
 mod decode;
 mod forecast;
 mod prefill;
 mod shares;
 mod workflows;
 
+pub use backlog::{Backlog, Job};
 pub use decode::DecodeBooks;
 pub use forecast::{Decoding, Forecast, Stretch};
 pub use prefill::PrefillBooks;
-pub use shares::{HELD_BACK, PATIENCE, Shares};
+pub use shares::{Allowed, HELD_BACK, PATIENCE, Shares};
 pub use workflows::Workflows;

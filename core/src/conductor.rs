@@ -1,8 +1,7 @@
 //! The Conductor: the global scheduler as a state machine.
 //!
-//! `handle` takes one fact and the time and writes orders; it never fails, never blocks, and allocates nothing
-//! once its
-//! tables have grown to their working size. Facts about unknown or ended attempts are *expected* in a distributed
+//! `handle` takes one fact and the time and writes orders; it never fails, never blocks, and allocates
+//! nothing once its tables have grown to their working size. Facts about unknown or ended attempts are *expected* in a distributed
 //! system: they change nothing and are counted.
 //!
 //! ```
@@ -39,11 +38,10 @@ mod roles;
 pub use load::Loads;
 
 use arrive::Arrival;
-use held::Backlog;
 use roles::Roles;
 
 use crate::action::Actions;
-use crate::books::{DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
+use crate::books::{Backlog, DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
 use crate::config::{ClusterConfig, NodeSpec, PolicyConfig, Ratio, ReplicationConfig};
 use crate::cost::Costs;
 use crate::event::Event;
@@ -120,7 +118,7 @@ pub struct Counters {
     pub arrived: u64,
     /// Dispatches.
     pub dispatched: u64,
-    /// Rejections at arrival.
+    /// Rejections at arrival, and of jobs that were held and became too large for what is up.
     pub rejected: u64,
     /// Answers completed.
     pub finished: u64,
@@ -128,7 +126,7 @@ pub struct Counters {
     pub refused: u64,
     /// Requests whose client went.
     pub cancelled: u64,
-    /// Jobs whose client went while they were held.
+    /// Jobs whose client went while they were held; not among `cancelled`, which were dispatched.
     pub cancelled_held: u64,
     /// Attempts lost with a node.
     pub lost: u64,
@@ -195,7 +193,7 @@ impl Conductor {
             forecast: Forecast::default(),
             shares: Shares::new(&policy.classes),
             workflows: Workflows::new(cluster.live_requests_max as usize),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(policy.classes.len()),
             index: BlockIndex::new(nodes, cluster.index_blocks_max as usize, 1 << 16),
             matches: Matches::new(nodes),
             prefill_books: PrefillBooks::new(nodes),
@@ -306,6 +304,7 @@ impl Conductor {
 
     /// Asserts that an empty system has empty books.
     pub fn assert_idle(&self) {
+        self.backlog.assert_empty();
         assert_eq!(self.live(), 0, "no request is in the system");
         self.prefill_books.assert_empty();
         self.decode_books.assert_empty();

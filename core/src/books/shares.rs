@@ -5,15 +5,18 @@
 //!
 //! 1. A class that is owed anything is tested with the whole thresholds, whatever its own ceiling.
 //! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load
-//! above
-//!    [`HELD_BACK`] of the thresholds. So whoever is admitted then is admitted at a load at which it would be too.
+//!    above [`HELD_BACK`] of the thresholds, nor one at which that class could not meet its own TTFT limit. So whoever
+//!    is admitted then finds a load at which it would be admitted too.
 //!
 //! Hence a class that keeps asking gets, in the long run, its weight's share of the admitted work, less the
-//! `PATIENCE` that it may be owed. A test holds the books to at least 95 % of it in random overloads.
+//! `PATIENCE` that it may be owed: as long as load is what turns it away. Not promised: room for a prompt that misses
+//! its limit in an empty queue, or for a step of a workflow that has used its time up; such refusals count for nothing.
+//! Neither do jobs that are held: they have their own pace. A test holds the books to at least 95 % of the share in
+//! random overloads.
 //!
 //! Work is predicted prefill time, the resource that admission hands out.
 
-use crate::config::{ClassConfig, Ratio};
+use crate::config::{ClassConfig, ClassLimits, Ratio};
 use crate::ids::ClassId;
 use crate::units::Nanos;
 use alloc::vec::Vec;
@@ -32,10 +35,21 @@ const LATELY: Nanos = Nanos::from_secs(60);
 /// The part of the thresholds that is left to who is owed nothing while others are owed too much. An assumption.
 pub const HELD_BACK: Ratio = Ratio(900);
 
+/// What a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// This part of the thresholds,
+    pub part: Ratio,
+    /// and no more than this as its limit of time to first token.
+    pub ttft: Nanos,
+}
+
 /// One class.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     weight: i128,
+    /// The longest time to first token that it can use.
+    ttft: Nanos,
     /// In nanoseconds of work; negative for what it got too much.
     owed: i64,
     /// When it was last turned away.
@@ -56,6 +70,10 @@ impl Shares {
     pub fn new(classes: &[ClassConfig]) -> Self {
         let share = |class: &ClassConfig| Share {
             weight: i128::from(class.weight),
+            ttft: match class.limits {
+                ClassLimits::Answer(slo) => slo.ttft,
+                ClassLimits::Workflow { total } | ClassLimits::Completion { total } => total,
+            },
             owed: 0,
             denied: None,
             asked: None,
@@ -65,18 +83,24 @@ impl Shares {
         }
     }
 
-    /// A request of `class`, whose own ceiling is `own`, asks: the part of the thresholds that it may use.
-    pub fn ask(&mut self, now: Nanos, class: ClassId, own: Ratio) -> Ratio {
+    /// A request of `class`, whose own ceiling is `own`, asks: what it may use.
+    pub fn ask(&mut self, now: Nanos, class: ClassId, own: Ratio) -> Allowed {
         let share = &mut self.shares[class.index()];
         share.asked = Some(now);
+        let ttft = Nanos::MAX;
         if share.owed > 0 {
-            return Ratio::ONE;
+            let part = Ratio::ONE;
+            return Allowed { part, ttft };
         }
         let patience = PATIENCE.0 as i64;
-        let waits = |share: &Share| lately(share.denied, now) && share.owed >= patience;
-        match self.shares.iter().any(waits) {
-            true => own.min(HELD_BACK),
-            false => own,
+        let waits = |share: &&Share| lately(share.denied, now) && share.owed >= patience;
+        let waiting = self.shares.iter().filter(waits).map(|share| share.ttft);
+        match waiting.min() {
+            Some(ttft) => Allowed {
+                part: own.min(HELD_BACK),
+                ttft,
+            },
+            None => Allowed { part: own, ttft },
         }
     }
 
@@ -144,7 +168,7 @@ mod tests {
                     let class = stream.below(round * 4 + ask, weights.len() as u64) as usize;
                     let id = ClassId(class as u8);
                     let now = Nanos::from_secs(round);
-                    let ceiling = shares.ask(now, id, classes[class].ceiling);
+                    let ceiling = shares.ask(now, id, classes[class].ceiling).part;
                     if (left + size) * 1000 <= 100 * u64::from(ceiling.0) {
                         left += size;
                         got[class] += size;
@@ -169,7 +193,7 @@ mod tests {
         let (first, second) = (ClassId(0), ClassId(1));
         let now = Nanos::from_secs(1);
         let ceilings = |shares: &mut Shares| {
-            [first, second].map(|id| shares.ask(now, id, classes[id.index()].ceiling).0)
+            [first, second].map(|id| shares.ask(now, id, classes[id.index()].ceiling).part.0)
         };
         assert_eq!(
             ceilings(&mut shares),

@@ -44,6 +44,7 @@ impl Workflows {
         {
             self.began.remove(oldest.0);
         }
+        self.began.keep_room_for(self.order.len() + 1);
         self.began.insert_new(workflow.0, arrived);
         self.order.push_back(workflow);
     }

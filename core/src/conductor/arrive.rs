@@ -2,7 +2,7 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
-use crate::books::Stretch;
+use crate::books::{Allowed, Stretch};
 use crate::config::{ClassLimits, Ratio};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
@@ -40,7 +40,7 @@ pub(super) struct Placed {
 type Refusal = (RejectReason, Nanos);
 
 /// Waiting does not help; said as a day.
-const NEVER: Nanos = Nanos::from_secs(86_400);
+pub(super) const NEVER: Nanos = Nanos::from_secs(86_400);
 
 impl Conductor {
     pub(super) fn arrived(&mut self, mut arrival: Arrival<'_>, actions: &mut Actions) {
@@ -57,11 +57,15 @@ impl Conductor {
         if arrival.class.index() >= self.policy.classes.len() {
             arrival.class = ClassId::default();
         }
+        // Elsewhere a session says nothing about limits.
+        if !matches!(
+            self.policy.class(arrival.class).limits,
+            ClassLimits::Workflow { .. }
+        ) {
+            arrival.workflow = None;
+        }
         if let Err((reason, retry_after)) = self.admit(&arrival, actions) {
             self.counters.rejected += 1;
-            if matches!(reason, RejectReason::PrefillLoad | RejectReason::DecodeLoad) {
-                self.shares.denied(self.now, arrival.class);
-            }
             actions.push(Action::Reject {
                 request: ticket.request,
                 reason,
@@ -90,9 +94,20 @@ impl Conductor {
                     false => Err((RejectReason::TooLate, NEVER)),
                 };
             }
-            let own = self.policy.class(arrival.class).ceiling;
-            let ceiling = self.shares.ask(self.now, arrival.class, own);
-            self.tested(arrival, &placed, ceiling)?;
+            let began = arrival.workflow.and_then(|id| self.workflows.began(id));
+            let own = match began {
+                // What its earlier steps took would be lost: it goes before those who have not begun.
+                Some(_) => Ratio::ONE,
+                None => self.policy.class(arrival.class).ceiling,
+            };
+            let allowed = self.shares.ask(self.now, arrival.class, own);
+            let limit = self.ttft_limit(arrival, &placed, began)?;
+            self.tested(&placed, limit, allowed).inspect_err(|_| {
+                // Who could not be in time even in an empty queue is not turned away by others.
+                if placed.ttft - placed.prefill.queue <= limit {
+                    self.shares.denied(self.now, arrival.class);
+                }
+            })?;
         }
         self.dispatch(arrival, &placed, actions);
         Ok(())
@@ -128,7 +143,7 @@ impl Conductor {
     }
 
     /// Why nothing could be placed.
-    fn nowhere(&self) -> Refusal {
+    pub(super) fn nowhere(&self) -> Refusal {
         if self.prefill_books.up().is_empty() {
             (RejectReason::NoPrefillNode, Nanos::SECOND)
         } else if self.decode_books.by_count().is_empty() {
@@ -138,39 +153,37 @@ impl Conductor {
         }
     }
 
-    /// The admission policy's word, within what the request's class may use.
-    fn tested(
+    /// The longest time to first token that the limits of the request's class leave it; `began` is when its workflow
+    /// did.
+    fn ttft_limit(
         &self,
         arrival: &Arrival<'_>,
         placed: &Placed,
-        mut ceiling: Ratio,
-    ) -> Result<(), Refusal> {
-        let class = self.policy.class(arrival.class);
-        let ttft_limit = match class.limits {
-            ClassLimits::Answer(slo) => slo.ttft,
-            ClassLimits::Completion { total } => total,
+        began: Option<Nanos>,
+    ) -> Result<Nanos, Refusal> {
+        match self.policy.class(arrival.class).limits {
+            ClassLimits::Answer(slo) => Ok(slo.ttft),
+            ClassLimits::Completion { total } => Ok(total),
             ClassLimits::Workflow { total } => {
-                let began = arrival
-                    .workflow
-                    .and_then(|workflow| self.workflows.began(workflow));
-                if began.is_some() {
-                    // What its earlier steps took would be lost: it goes before those who have not begun.
-                    ceiling = Ratio::ONE;
-                }
                 let until = began.unwrap_or(arrival.arrived) + total;
                 let left = until.saturating_sub(self.now + placed.stretch.time);
-                if left.is_zero() {
-                    return Err((RejectReason::TooLate, NEVER));
+                match left.is_zero() {
+                    true => Err((RejectReason::TooLate, NEVER)),
+                    false => Ok(left),
                 }
-                left
             }
-        };
+        }
+    }
+
+    /// The admission policy's word, within what the request's class may use.
+    fn tested(&self, placed: &Placed, limit: Nanos, allowed: Allowed) -> Result<(), Refusal> {
+        let limit = limit.min(allowed.ttft);
         let stays = |slot: usize, since, later| self.stays(slot, since, later);
-        let context = self.admission_context(placed, ttft_limit, ceiling, &stays);
+        let context = self.admission_context(placed, limit, allowed.part, &stays);
         self.admission_policy.admit(&context).map_err(|reason| {
             let wait = match reason {
-                RejectReason::PrefillLoad => placed.ttft.saturating_sub(ttft_limit),
-                _ => self.decode_wait(placed, ceiling),
+                RejectReason::PrefillLoad => placed.ttft.saturating_sub(limit),
+                _ => self.decode_wait(placed, allowed.part),
             };
             (reason, wait)
         })

@@ -2,108 +2,23 @@
 //!
 //! A job is held back while anybody else has work for the prefill nodes, and goes when a node is idle and the decode
 //! pool would stay below the class's ceiling: it fills what is idle, and yields to whoever comes meanwhile by
-//! waiting. It does not wait for ever: when what is left of its limit is only just enough, it goes whatever the load.
+//! waiting. It does not wait for ever: when what is left of its limit is only just enough, the queue that it finds
+//! included, it goes whatever the load. If nothing else is in the system, it goes at once.
 //!
-//! A job is taken only if all that are held can be done in time with the class's share of the pool; else it is too late
-//! for it already. While anything is held, something else runs or can run, so another fact will come and no timer is
-//! needed.
+//! A job is taken only if all that its class holds can still be done in time with the class's share of the pool; else
+//! it is too late for it already. In time is as predicted: the prefill at the pool's present size, the decoding at the
+//! slowest pace that is allowed for an answer of the length that is booked. An answer that is longer, or a pool that
+//! has shrunk since, may make a job late.
+//!
+//! While anything is held, something else runs or a node is missing, so another fact will come and no timer is needed:
+//! a job goes at the first fact after its time. A job that has become too large for every decode node that is up is
+//! turned away when its time comes, so that those behind it are not held up by it for ever.
 
 use super::Conductor;
-use super::arrive::Arrival;
-use crate::action::Actions;
-use crate::ids::{BlockHash, RequestId, Ticket};
+use super::arrive::{Arrival, NEVER};
+use crate::action::{Action, Actions, RejectReason};
+use crate::books::Job;
 use crate::units::{Nanos, Tokens};
-use alloc::vec::Vec;
-
-/// A job that waits.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    /// When it has to go at the latest.
-    latest: Nanos,
-    ticket: Ticket,
-    arrived: Nanos,
-    input: Tokens,
-    answer: Option<Tokens>,
-    class: crate::ids::ClassId,
-    /// Predicted work of its prefill.
-    work: Nanos,
-    blocks: Vec<BlockHash>,
-}
-
-/// The jobs that wait, by when they have to go, the last first.
-#[derive(Debug, Default)]
-pub(super) struct Backlog {
-    jobs: Vec<Held>,
-    work: Nanos,
-    /// Block lists that are used again.
-    spare: Vec<Vec<BlockHash>>,
-}
-
-impl Backlog {
-    pub(super) fn len(&self) -> usize {
-        self.jobs.len()
-    }
-
-    pub(super) fn holds(&self, request: RequestId) -> bool {
-        self.jobs.iter().any(|job| job.ticket.request == request)
-    }
-
-    /// Predicted work of all.
-    pub(super) const fn work(&self) -> Nanos {
-        self.work
-    }
-
-    fn hold(&mut self, arrival: &Arrival<'_>, latest: Nanos, work: Nanos) {
-        let mut blocks = self.spare.pop().unwrap_or_default();
-        blocks.extend_from_slice(arrival.blocks);
-        let ticket = arrival.ticket;
-        let after = |job: &Held| (job.latest, job.ticket) > (latest, ticket);
-        let place = self.jobs.partition_point(after);
-        self.work += work;
-        let job = Held {
-            latest,
-            ticket,
-            arrived: arrival.arrived,
-            input: arrival.input,
-            answer: arrival.answer,
-            class: arrival.class,
-            work,
-            blocks,
-        };
-        self.jobs.insert(place, job);
-    }
-
-    fn take_first(&mut self) -> Option<Held> {
-        let job = self.jobs.pop()?;
-        self.work -= job.work;
-        Some(job)
-    }
-
-    fn put_back(&mut self, job: Held) {
-        self.work += job.work;
-        self.jobs.push(job);
-    }
-
-    fn spare(&mut self, mut blocks: Vec<BlockHash>) {
-        blocks.clear();
-        self.spare.push(blocks);
-    }
-
-    /// Forgets a job; false if it is not here.
-    pub(super) fn strike(&mut self, request: RequestId) -> bool {
-        let Some(place) = self
-            .jobs
-            .iter()
-            .position(|job| job.ticket.request == request)
-        else {
-            return false;
-        };
-        let job = self.jobs.remove(place);
-        self.work -= job.work;
-        self.spare(job.blocks);
-        true
-    }
-}
 
 impl Conductor {
     /// Takes a job to be done within `total`, if that can be.
@@ -112,35 +27,40 @@ impl Conductor {
             return false;
         };
         let work = self.costs.of(node).prefill(arrival.input, Tokens::ZERO);
-        // At the slowest pace that is allowed, for an answer of the length that is booked.
-        let decode = self.policy.strictest_tbt() * self.policy.decode.output_reserve.0;
-        let weights: u64 = self
-            .policy
-            .classes
-            .iter()
-            .map(|class| u64::from(class.weight))
-            .sum();
-        let own = u64::from(self.policy.class(arrival.class).weight);
-        let nodes = self.prefill_books.up().len() as u64;
-        let share = u128::from(total.0) * u128::from(nodes * own) / u128::from(weights);
-        let in_time = u128::from((self.backlog.work() + work).0) <= share;
-        if work + decode > total || !in_time {
+        let reserve = self.policy.decode.output_reserve;
+        let decode = u128::from(self.policy.strictest_tbt().0) * u128::from(reserve.0);
+        let needed = u128::from(work.0) + decode;
+        if needed > u128::from(total.0) {
             return false;
         }
-        let latest = arrival.arrived + total - (work + decode);
-        self.backlog.hold(arrival, latest, work);
-        true
+        let weights = self.policy.classes.iter().map(|class| class.weight);
+        let weights: u128 = weights.map(u128::from).sum();
+        let own = u128::from(self.policy.class(arrival.class).weight);
+        let nodes = self.prefill_books.up().len() as u128;
+        let pace = u128::from(work.0) * weights / (nodes * own);
+        let job = Job {
+            ticket: arrival.ticket,
+            arrived: arrival.arrived,
+            input: arrival.input,
+            answer: arrival.answer,
+            class: arrival.class,
+            latest: arrival.arrived + (total - Nanos(needed as u64)),
+            pace: Nanos(u64::try_from(pace).unwrap_or(u64::MAX)),
+        };
+        self.backlog.hold(self.now, job, arrival.blocks)
     }
 
     /// Lets jobs go that have waited long enough, or that fill what is idle.
     pub(super) fn release_held(&mut self, actions: &mut Actions) {
-        while let Some(mut job) = self.backlog.take_first() {
-            let alone = self.live() == self.backlog.len();
-            let due = self.now >= job.latest || alone;
-            if !due && !self.shortest_queue().is_zero() {
-                return self.backlog.put_back(job);
+        while let Some((job, go_by)) = self.backlog.first() {
+            let queue = self.shortest_queue();
+            let alone = self.slot_of.len() == 0;
+            let due = alone || self.now + queue >= go_by;
+            if !due && !queue.is_zero() {
+                return;
             }
-            let blocks = core::mem::take(&mut job.blocks);
+            let request = job.ticket.request;
+            let blocks = self.backlog.take_blocks(request);
             let arrival = Arrival {
                 ticket: job.ticket,
                 arrived: job.arrived,
@@ -150,18 +70,27 @@ impl Conductor {
                 class: job.class,
                 workflow: None,
             };
-            let placed = self.place(&arrival);
-            let goes = placed.filter(|placed| due || self.fits_idle(&arrival, placed));
-            match goes {
-                Some(placed) => {
+            let goes = match self.place(&arrival) {
+                Some(placed) if due || self.fits_idle(&arrival, &placed) => {
                     self.dispatch(&arrival, &placed, actions);
-                    self.backlog.spare(blocks);
+                    true
                 }
-                None => {
-                    job.blocks = blocks;
-                    return self.backlog.put_back(job);
+                None if due && self.nowhere().0 == RejectReason::PromptTooLong => {
+                    self.counters.rejected += 1;
+                    actions.push(Action::Reject {
+                        request,
+                        reason: RejectReason::PromptTooLong,
+                        retry_after: NEVER,
+                    });
+                    true
                 }
+                _ => false,
+            };
+            self.backlog.put_blocks(request, blocks);
+            if !goes {
+                return;
             }
+            self.backlog.strike(request);
         }
     }
 }
