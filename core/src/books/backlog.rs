@@ -5,6 +5,9 @@
 //! last one backwards. So the first one's time says whether all can be done, and a thousand jobs that are due together
 //! begin to go long before that. What changes at the end moves only those times that it touches.
 //!
+//! A job that went because it had to takes its class's pace too: nothing is taken in that would have to go before the
+//! next one may. So however many jobs come, those that go because they have to are no more than the class's share.
+//!
 //! Not here: what the pace is, and who goes when. A job keeps its block list in its slot, so that lists are used again.
 
 use crate::ids::{BlockHash, ClassId, RequestId, Ticket};
@@ -38,14 +41,22 @@ struct Place {
     slot: u32,
     latest: Nanos,
     pace: Nanos,
-    /// When it has to go, because of those after it.
-    go_by: Nanos,
+    /// When it has to go, because of those after it; in nanoseconds, before zero if that is impossible.
+    go_by: i128,
+}
+
+/// The jobs of a class.
+#[derive(Debug, Default)]
+struct Line {
+    places: VecDeque<Place>,
+    /// When the next one may go because it has to.
+    next: i128,
 }
 
 /// The jobs of all classes that are held.
 #[derive(Debug)]
 pub struct Backlog {
-    lines: Vec<VecDeque<Place>>,
+    lines: Vec<Line>,
     jobs: Vec<(Job, Vec<BlockHash>)>,
     free: Vec<u32>,
     slot_of: Map<u64, u32>,
@@ -56,7 +67,7 @@ impl Backlog {
     #[must_use]
     pub fn new(classes: usize) -> Self {
         Self {
-            lines: (0..classes).map(|_| VecDeque::new()).collect(),
+            lines: (0..classes).map(|_| Line::default()).collect(),
             jobs: Vec::new(),
             free: Vec::new(),
             slot_of: Map::with_capacity(16),
@@ -95,28 +106,37 @@ impl Backlog {
         list.extend_from_slice(blocks);
         self.slot_of.insert_new(job.ticket.request.0, slot);
         let line = &mut self.lines[job.class.index()];
-        line.push_back(Place {
+        line.places.push_back(Place {
             slot,
             latest: job.latest,
             pace: job.pace,
-            go_by: job.latest,
+            go_by: i128::from(job.latest.0),
         });
-        settle(line, line.len() - 1);
-        let in_time = line
-            .front()
-            .is_some_and(|first| first.go_by >= now && !first.go_by.is_zero());
+        line.settle(line.places.len() - 1);
+        let earliest = line.next.max(i128::from(now.0));
+        let first = line.places.front();
+        let in_time = first.is_some_and(|first| first.go_by >= earliest);
         if !in_time {
             self.strike(job.ticket.request);
         }
         in_time
     }
 
-    /// The job that has to go before all others, and when; of two, that of the class with the higher priority.
+    /// The job that has to go before all others, and whether it has to now; of two, that of the class with the higher
+    /// priority.
     #[must_use]
-    pub fn first(&self) -> Option<(Job, Nanos)> {
-        let fronts = self.lines.iter().filter_map(VecDeque::front);
+    pub fn first(&self, now: Nanos) -> Option<(Job, bool)> {
+        let fronts = self.lines.iter().filter_map(|line| line.places.front());
         let first = fronts.min_by_key(|place| place.go_by)?;
-        Some((self.jobs[first.slot as usize].0, first.go_by))
+        let due = i128::from(now.0) >= first.go_by;
+        Some((self.jobs[first.slot as usize].0, due))
+    }
+
+    /// The first job of a class went because it had to.
+    pub fn went(&mut self, class: ClassId) {
+        let line = &mut self.lines[class.index()];
+        let first = line.places.front().expect("who went stood in line");
+        line.next = line.next.max(first.go_by + i128::from(first.pace.0));
     }
 
     /// Takes the block list out of a job that is held.
@@ -137,10 +157,10 @@ impl Backlog {
             return false;
         };
         let line = &mut self.lines[self.jobs[slot as usize].0.class.index()];
-        let place = line.iter().position(|place| place.slot == slot);
+        let place = line.places.iter().position(|place| place.slot == slot);
         let place = place.expect("who is held stands in line");
-        line.remove(place);
-        settle(line, place);
+        line.places.remove(place);
+        line.settle(place);
         self.free.push(slot);
         true
     }
@@ -148,22 +168,26 @@ impl Backlog {
     /// Asserts that none is held.
     pub fn assert_empty(&self) {
         assert_eq!(self.len(), 0, "no job is held");
-        assert!(self.lines.iter().all(VecDeque::is_empty), "lines are empty");
+        let mut lines = self.lines.iter();
+        assert!(lines.all(|line| line.places.is_empty()), "lines are empty");
         assert_eq!(self.free.len(), self.jobs.len(), "all slots are free");
     }
 }
 
-/// Those before `end` wait no longer than those from there on allow.
-fn settle(line: &mut VecDeque<Place>, end: usize) {
-    for i in (0..end).rev() {
-        let after = line.get(i + 1).map(|next| next.go_by);
-        let place = &mut line[i];
-        let follows = after.map_or(Nanos::MAX, |after| after.saturating_sub(place.pace));
-        let go_by = place.latest.min(follows);
-        if go_by == place.go_by {
-            return;
+impl Line {
+    /// Those before `end` wait no longer than those from there on allow.
+    fn settle(&mut self, end: usize) {
+        for i in (0..end).rev() {
+            let after = self.places.get(i + 1).map(|next| next.go_by);
+            let place = &mut self.places[i];
+            let latest = i128::from(place.latest.0);
+            let pace = i128::from(place.pace.0);
+            let go_by = after.map_or(latest, |after| latest.min(after - pace));
+            if go_by == place.go_by {
+                return;
+            }
+            place.go_by = go_by;
         }
-        place.go_by = go_by;
     }
 }
 
@@ -186,35 +210,31 @@ mod tests {
         }
     }
 
+    /// Who is first, and when it has to go.
+    fn first(backlog: &Backlog) -> (u64, u64) {
+        let due = |&now: &u64| backlog.first(Nanos(now)).is_some_and(|first| first.1);
+        let (job, _) = backlog.first(Nanos::ZERO).expect("jobs are held");
+        let now = (0..1_000).find(due).expect("it has to go some time");
+        (job.ticket.request.0, now)
+    }
+
     #[test]
     fn who_is_due_together_goes_one_after_the_other_and_too_many_are_not_taken() {
         let mut backlog = Backlog::new(1);
-        let first = |backlog: &Backlog| {
-            backlog
-                .first()
-                .map(|(job, at)| (job.ticket.request.0, at.0))
-        };
         for (request, go_by) in [(1, 100), (2, 70), (3, 40), (4, 10)] {
             assert!(backlog.hold(Nanos(5), job(request, 100, 30), &[]));
-            assert_eq!(first(&backlog), Some((1, go_by)));
+            assert_eq!(first(&backlog), (1, go_by));
         }
-        assert!(
-            !backlog.hold(Nanos(5), job(5, 100, 30), &[]),
-            "one too many"
-        );
-        assert_eq!(first(&backlog), Some((1, 10)), "as if it had never come");
+        let one_too_many = job(5, 100, 30);
+        assert!(!backlog.hold(Nanos::ZERO, one_too_many, &[]));
+        assert_eq!(first(&backlog), (1, 10), "as if it had never come");
         assert!(backlog.strike(RequestId(3)));
-        assert_eq!(first(&backlog), Some((1, 40)), "there is time again");
-        assert!(
-            !backlog.hold(Nanos(41), job(6, 500, 30), &[]),
-            "it is late already"
-        );
+        assert_eq!(first(&backlog), (1, 40), "there is time again");
+        assert!(!backlog.hold(Nanos(41), job(6, 500, 30), &[]), "late");
+        backlog.went(ClassId(0));
         assert!(backlog.strike(RequestId(1)) && !backlog.strike(RequestId(1)));
-        assert_eq!(
-            first(&backlog),
-            Some((2, 70)),
-            "the next goes its pace later"
-        );
+        assert_eq!(first(&backlog), (2, 70), "the next goes its pace later");
+        assert!(!backlog.hold(Nanos(41), job(7, 100, 30), &[]), "the pace");
         assert!(backlog.holds(RequestId(2)) && !backlog.holds(RequestId(1)));
         assert!(backlog.strike(RequestId(2)) && backlog.strike(RequestId(4)));
         backlog.assert_empty();

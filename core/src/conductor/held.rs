@@ -2,13 +2,15 @@
 //!
 //! A job is held back while anybody else has work for the prefill nodes, and goes when a node is idle and the decode
 //! pool would stay below the class's ceiling: it fills what is idle, and yields to whoever comes meanwhile by
-//! waiting. It does not wait for ever: when what is left of its limit is only just enough, the queue that it finds
-//! included, it goes whatever the load. If nothing else is in the system, it goes at once.
+//! waiting. It does not wait for ever: when what is left of its limit is only just enough, it goes whatever the load.
+//! If nothing else is in the system, it goes at once.
 //!
 //! A job is taken only if all that its class holds can still be done in time with the class's share of the pool; else
-//! it is too late for it already. In time is as predicted: the prefill at the pool's present size, the decoding at the
-//! slowest pace that is allowed for an answer of the length that is booked. An answer that is longer, or a pool that
-//! has shrunk since, may make a job late.
+//! it is too late for it already. So under load jobs get their class's share and no more.
+//!
+//! In time is as predicted: the longest queue that lets any answer be in time, the prefill at the pool's present size,
+//! the decoding at the slowest pace that is allowed for an answer of the length that is booked. A longer answer or
+//! queue, or a pool that has shrunk since, may make a job late.
 //!
 //! While anything is held, something else runs or a node is missing, so another fact will come and no timer is needed:
 //! a job goes at the first fact after its time. A job that has become too large for every decode node that is up is
@@ -44,7 +46,9 @@ impl Conductor {
             input: arrival.input,
             answer: arrival.answer,
             class: arrival.class,
-            latest: arrival.arrived + (total - Nanos(needed as u64)),
+            // With less time than the queue may take it goes at once.
+            latest: arrival.arrived
+                + (total - Nanos(needed as u64)).saturating_sub(self.policy.longest_ttft()),
             pace: Nanos(u64::try_from(pace).unwrap_or(u64::MAX)),
         };
         self.backlog.hold(self.now, job, arrival.blocks)
@@ -52,11 +56,10 @@ impl Conductor {
 
     /// Lets jobs go that have waited long enough, or that fill what is idle.
     pub(super) fn release_held(&mut self, actions: &mut Actions) {
-        while let Some((job, go_by)) = self.backlog.first() {
-            let queue = self.shortest_queue();
+        while let Some((job, has_to)) = self.backlog.first(self.now) {
             let alone = self.slot_of.len() == 0;
-            let due = alone || self.now + queue >= go_by;
-            if !due && !queue.is_zero() {
+            let due = has_to || alone;
+            if !due && !self.shortest_queue().is_zero() {
                 return;
             }
             let request = job.ticket.request;
@@ -73,6 +76,9 @@ impl Conductor {
             let goes = match self.place(&arrival) {
                 Some(placed) if due || self.fits_idle(&arrival, &placed) => {
                     self.dispatch(&arrival, &placed, actions);
+                    if has_to {
+                        self.backlog.went(job.class);
+                    }
                     true
                 }
                 None if due && self.nowhere().0 == RejectReason::PromptTooLong => {

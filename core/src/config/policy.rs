@@ -374,6 +374,16 @@ impl PolicyConfig {
         limits.min().unwrap_or(self.slo.tbt)
     }
 
+    /// The longest limit of time to first token of any class: no queue that admission by load allows takes longer.
+    #[must_use]
+    pub fn longest_ttft(&self) -> Nanos {
+        let limits = self.classes.iter().filter_map(|class| match class.limits {
+            ClassLimits::Answer(slo) => Some(slo.ttft),
+            ClassLimits::Workflow { .. } | ClassLimits::Completion { .. } => None,
+        });
+        limits.max().unwrap_or(self.slo.ttft)
+    }
+
     /// The text form with every parameter.
     #[must_use]
     pub fn to_text(&self) -> PolicyText {
