@@ -1,5 +1,6 @@
 //! The core from outside: properties on random events, and machines beside literal slow models of them.
 
+mod classes;
 mod decode_batch;
 mod driver;
 mod journal;

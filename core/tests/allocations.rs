@@ -9,13 +9,14 @@ use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
 use conductor_core::config::{ClusterConfig, EvictionConfig, PolicyConfig};
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use conductor_core::index::BlockIndex;
 use conductor_core::node::{CacheChanges, DecodeBatch, PrefillQueue, Sequence};
 use conductor_core::steps::StepRun;
 use conductor_core::units::{Nanos, Tokens};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::VecDeque;
 
 /// The system's allocator, which counts for the threads that ask it to.
 struct Counting;
@@ -103,17 +104,19 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Caches of `blocks` blocks, `live` requests in the system at once.
-    fn new(blocks: usize, live: u64) -> Self {
+    /// Caches of `blocks` blocks, `live` requests in the system at once, which may be as many as `most`.
+    fn new(blocks: usize, live: u64, classes: &str, most: u64) -> Self {
         let text = format!(
             "name = \"steady\"\n[[nodes]]\ncount = {PREFILL_NODES}\nrole = \"prefill\"\ncache_tokens = {}\n\
-             [[nodes]]\ncount = {DECODE_NODES}\nrole = \"decode\"\ncache_tokens = 0\n",
+             [[nodes]]\ncount = {DECODE_NODES}\nrole = \"decode\"\ncache_tokens = 0\n\
+             [limits]\nlive_requests = {most}\n",
             blocks * 512
         );
         let cluster = ClusterConfig::parse(&text, &[]).expect("the cluster is valid");
         // Loads are looked at, and never part for so long that a node goes.
         let roles = "[roles]\nselect = \"load-gap\"\nhold_s = 86_400.0\n";
-        let policy = PolicyConfig::parse(roles).expect("the policy is valid");
+        let policy =
+            PolicyConfig::parse(&format!("{roles}{classes}")).expect("the policy is valid");
         let estimate = cluster.estimate();
         let mut this = Self {
             conductor: Conductor::new(cluster, policy, estimate, 1),
@@ -221,7 +224,7 @@ fn ticket(request: u64) -> Ticket {
 }
 
 fn a_million_events(blocks: usize, live: u64) {
-    let mut cluster = Cluster::new(blocks, live);
+    let mut cluster = Cluster::new(blocks, live, "", 1 << 20);
     // Until every cache has been replaced three times over.
     let resident = blocks as u64 * PREFILL_NODES;
     while cluster.next * (CHAIN - SHARED) as u64 <= 3 * resident + live {
@@ -249,6 +252,80 @@ fn a_million_events_allocate_nothing_with_tables_that_have_grown() {
     // More blocks than the index reserves at first, more live requests than their table does, and both more than half
     // of what their tables hold after growing.
     a_million_events(8_500, 1_700);
+}
+
+/// Tells a fact, and puts those that are dispatched because of it in line.
+fn tell(cluster: &mut Cluster, event: &Event<'_>, running: &mut VecDeque<Ticket>) {
+    cluster.tell(event);
+    for action in cluster.actions.as_slice() {
+        if let Action::Dispatch { ticket, .. } = *action {
+            running.push_back(ticket);
+        }
+    }
+}
+
+/// Jobs that are held and go, or whose clients leave before; workflows of three steps; and requests of the first class.
+#[test]
+fn classes_allocate_nothing() {
+    let classes = "[[classes]]\nname = \"chat\"\n[[classes]]\nname = \"agent\"\nworkflow_s = 600\n\
+                   [[classes]]\nname = \"jobs\"\ncompletion_s = 900\nweight = 40\n";
+    // As many workflows are known as requests may be in the system.
+    let mut cluster = Cluster::new(500, 64, classes, 3_000);
+    let mut running = VecDeque::with_capacity(4_096);
+    let (mut ended, mut held_most) = (0, 0);
+    let mut turn = || {
+        cluster.now += Nanos::from_millis(90);
+        let request = cluster.next;
+        cluster.next += 1;
+        let blocks = chain(request);
+        let length = 1 + request as usize % CHAIN;
+        let arrived = Event::Arrived {
+            ticket: ticket(request),
+            input: Tokens(length as u64 * 512),
+            blocks: (&blocks[..length]).into(),
+            answer: None,
+            class: ClassId((request % 3) as u8),
+            workflow: Some(WorkflowId(request / 9)),
+        };
+        tell(&mut cluster, &arrived, &mut running);
+        // Some clients of jobs, which come at 2, 5, 8, leave if theirs still waits.
+        let (request, leaves) = (RequestId(request.saturating_sub(60)), request % 12 == 2);
+        if leaves && running.iter().all(|ticket| ticket.request != request) {
+            tell(&mut cluster, &Event::Cancelled { request }, &mut running);
+        }
+        // In some minutes nobody ends: the jobs must wait.
+        let busy = cluster.next % 2_000 < 400;
+        let mut ends = if busy && running.len() < 500 { 0 } else { 3 };
+        while ends > 0
+            && let Some(ticket) = running.pop_front()
+        {
+            let cached = Tokens::ZERO;
+            let (output, tbt) = (Tokens(300), Some(Nanos::from_millis(40)));
+            for fact in [
+                Event::PrefillStarted { ticket, cached },
+                Event::PrefillFinished { ticket },
+                Event::TransferFinished { ticket },
+                Event::Finished {
+                    ticket,
+                    output,
+                    tbt,
+                },
+            ] {
+                tell(&mut cluster, &fact, &mut running);
+            }
+            ended += 1;
+            ends -= 1;
+        }
+        held_most = held_most.max(cluster.conductor.live() - running.len());
+    };
+    (0..60_000).for_each(|_| turn());
+    assert_eq!(allocations(|| (0..100_000).for_each(|_| turn())), 0);
+    let counters = cluster.conductor.counters();
+    assert!(
+        held_most > 50 && counters.cancelled_held > 100,
+        "{held_most} held, {counters:?}"
+    );
+    assert!(ended > 100_000, "{ended}");
 }
 
 #[test]

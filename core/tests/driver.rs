@@ -1,11 +1,11 @@
 //! Drives a Conductor and the literal model with the same events, and holds each order to what the model allows.
 
 use crate::model::{Expected, Leaving, Live, Model, Phase};
-use conductor_core::action::{Action, Actions};
+use conductor_core::action::{Action, Actions, RejectReason};
 use conductor_core::conductor::{Conductor, Counters};
 use conductor_core::config::{ClusterConfig, PolicyConfig, PrefillSelect, Role};
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
 use conductor_core::journal::{Header, Recorder, encode_end, encode_step};
 use conductor_core::units::{Nanos, Tokens};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,8 @@ pub(crate) struct Tape {
     pub(crate) header: Header,
     pub(crate) steps: Vec<(Nanos, Event<'static>, Vec<Action>)>,
     pub(crate) counters: Counters,
+    /// Jobs that were let go early, and because they had to.
+    pub(crate) released: [u64; 2],
 }
 
 impl Tape {
@@ -61,6 +63,7 @@ impl Driver {
                 header,
                 steps: Vec::new(),
                 counters: Counters::default(),
+                released: [0; 2],
             },
             ended: Vec::new(),
             lost: Vec::new(),
@@ -87,11 +90,14 @@ impl Driver {
         if let (None, Some((node, to))) = (leaving, self.conductor.leaving()) {
             self.model.drain(node, to);
         }
-        let expected = self.model.take(&event);
+        let expected = self.model.take(self.now, &event);
+        // Jobs that were held go after what the event itself leads to.
+        let own = actions.iter().position(|action| self.is_of_job(action));
+        let (actions, released) = actions.split_at(own.unwrap_or(actions.len()));
         match expected {
             Expected::Nothing => assert_eq!(actions, [], "{event:?}"),
             Expected::Abort(ticket) => assert_eq!(actions, [Action::Abort { ticket }]),
-            Expected::Lost(tickets) => self.check_lost(&tickets, &before, &actions),
+            Expected::Lost(tickets) => self.check_lost(&tickets, &before, actions),
             Expected::Reject(expected) => match actions[..] {
                 [
                     Action::Reject {
@@ -105,8 +111,9 @@ impl Driver {
                 }
                 _ => panic!("expected to reject for {expected:?}, found {actions:?}"),
             },
-            Expected::Dispatch => self.check_dispatch(&event, &actions),
+            Expected::Dispatch => self.check_taken(&event, actions),
         }
+        self.check_released(released);
         for (request, live) in before {
             if !self.model.live.contains_key(&request) {
                 self.ended.push(live.ticket);
@@ -147,7 +154,7 @@ impl Driver {
     /// What must hold after every event.
     fn check(&self) {
         let live = self.conductor.live();
-        assert_eq!(live, self.model.live.len());
+        assert_eq!(live, self.model.live.len() + self.model.jobs.len());
         assert!(live <= self.model.cluster.live_requests_max as usize);
         let found = self.conductor.counters();
         let mut expected = self.model.counters;
@@ -160,6 +167,7 @@ impl Driver {
 
     /// What must hold when all is over: books are empty, and each attempt was dispatched once and ended once.
     pub(crate) fn finish(mut self) -> Tape {
+        self.bring_up();
         while let Some(live) = self.model.live.values().next() {
             let ticket = live.ticket;
             let event = match live.phase {
@@ -176,6 +184,7 @@ impl Driver {
                 },
             };
             self.tell(event);
+            self.bring_up();
         }
         self.conductor.assert_idle();
         for (ticket, fate) in &self.fates {
@@ -190,6 +199,15 @@ impl Driver {
         }
         self.tape.counters = *self.conductor.counters();
         self.tape
+    }
+
+    /// Who is held goes when nobody else is there, if there are nodes at all.
+    fn bring_up(&mut self) {
+        for node in (0..self.model.cluster.nodes.len() as u16).map(NodeId) {
+            if self.model.live.is_empty() && !self.model.jobs.is_empty() {
+                self.tell(Event::NodeUp { node });
+            }
+        }
     }
 
     /// A lost attempt is stopped and asked for again at once.
@@ -211,17 +229,102 @@ impl Driver {
         assert_eq!(found, *tickets);
     }
 
-    /// The orders for a request that must be taken.
-    fn check_dispatch(&mut self, event: &Event<'static>, actions: &[Action]) {
+    /// True if an action is about a job that is held.
+    fn is_of_job(&self, action: &Action) -> bool {
+        let request = match *action {
+            Action::Dispatch { ticket, .. } | Action::Replicate { ticket, .. } => ticket.request,
+            Action::Reject { request, .. } => request,
+            _ => return false,
+        };
+        let mut jobs = self.model.jobs.iter();
+        jobs.any(|job| job.ticket.request == request)
+    }
+
+    /// A request that can be placed is, or is turned away by load if the policy does that.
+    fn check_taken(&mut self, event: &Event<'static>, actions: &[Action]) {
         let Event::Arrived {
             ticket,
             input,
             blocks,
+            class,
+            workflow,
             ..
         } = event
         else {
             unreachable!("only arrivals are dispatched")
         };
+        if let [
+            Action::Reject {
+                request, reason, ..
+            },
+        ] = *actions
+        {
+            assert_eq!(request, ticket.request);
+            assert!(self.model.may_refuse(*ticket, *class, reason), "{reason:?}");
+            self.model.counters.rejected += 1;
+            return;
+        }
+        let kind = (*class, *workflow);
+        self.check_dispatch(*ticket, *input, blocks, kind, actions);
+    }
+
+    /// Jobs go in the order in which they have to, at their latest time, and at once if nobody else is there.
+    fn check_released(&mut self, actions: &[Action]) {
+        let mut rest = actions;
+        loop {
+            let now = i128::from(self.now.0);
+            let alone = self.model.live.is_empty();
+            let Some((job, go_by)) = self.model.first_job() else {
+                break;
+            };
+            let (job, had_to) = (job.clone(), now >= go_by);
+            let due = had_to || alone;
+            let pools = [Role::Prefill, Role::Decode];
+            let nodes = pools
+                .iter()
+                .all(|&role| self.model.up_with(role).next().is_some());
+            let fits = self.model.fits_somewhere(job.input);
+            let one = 1 + usize::from(matches!(rest.first(), Some(Action::Replicate { .. })));
+            match rest {
+                [] => {
+                    assert!(!due || !nodes, "{} has to go", job.ticket);
+                    break;
+                }
+                [
+                    Action::Reject {
+                        request, reason, ..
+                    },
+                    ..,
+                ] => {
+                    assert_eq!(
+                        (*request, *reason),
+                        (job.ticket.request, RejectReason::PromptTooLong)
+                    );
+                    assert!(due && nodes && !fits);
+                    self.model.release(job.ticket, false);
+                    self.model.counters.rejected += 1;
+                }
+                _ => {
+                    self.model.release(job.ticket, had_to);
+                    let kind = (job.class, None);
+                    self.check_dispatch(job.ticket, job.input, &job.blocks, kind, &rest[..one]);
+                    self.tape.released[usize::from(had_to)] += 1;
+                }
+            }
+            rest = &rest[one..];
+        }
+        assert_eq!(rest, [], "nothing else is ordered");
+    }
+
+    /// The orders for a request that is taken.
+    fn check_dispatch(
+        &mut self,
+        ticket: Ticket,
+        input: Tokens,
+        blocks: &[BlockHash],
+        (class, workflow): (ClassId, Option<WorkflowId>),
+        actions: &[Action],
+    ) {
         let (copy, order) = match actions {
             [order] => (None, order),
             [copy, order] => (Some(copy), order),
@@ -237,14 +340,14 @@ impl Driver {
         else {
             panic!("expected a dispatch, found {actions:?}")
         };
-        assert_eq!(whose, *ticket);
+        assert_eq!(whose, ticket);
         let model = &self.model;
         assert!(model.up_with(Role::Prefill).any(|node| node == prefill));
-        self.check_decode(decode, *input);
-        let local = model.depth(prefill, *input, blocks);
+        self.check_decode(decode, input);
+        let local = model.depth(prefill, input, blocks);
         match copy {
             None => assert_eq!(reuse, local, "it reuses what it has"),
-            Some(copy) => self.check_copy(copy, *ticket, prefill, (local, reuse), *input, blocks),
+            Some(copy) => self.check_copy(copy, ticket, prefill, (local, reuse), input, blocks),
         }
         if model.policy.prefill.select == PrefillSelect::LeastLoaded {
             let least = model
@@ -253,20 +356,22 @@ impl Driver {
                 .min();
             assert_eq!(Some(model.assigned(prefill)), least);
         }
-        let fate = self.fates.entry(*ticket).or_default();
+        let fate = self.fates.entry(ticket).or_default();
         fate.0 += 1;
-        let reserved = model.needed(*input);
+        let reserved = model.needed(input);
         let source = match copy {
             Some(&Action::Replicate { from, .. }) => Some(from),
             _ => None,
         };
         self.model.dispatched(Live {
-            ticket: *ticket,
-            input: *input,
+            ticket: ticket,
+            input: input,
             blocks: blocks.to_vec(),
             prefill,
             decode,
             reserved,
+            class,
+            workflow,
             phase: Phase::Queued,
             source,
         });

@@ -4,11 +4,13 @@
 
 use conductor_core::action::RejectReason;
 use conductor_core::conductor::Counters;
-use conductor_core::config::{ClusterConfig, PolicyConfig, Role, RolesConfig};
+use conductor_core::config::{
+    AdmissionConfig, ClassLimits, ClusterConfig, PolicyConfig, Role, RolesConfig,
+};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
-use conductor_core::units::Tokens;
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
+use conductor_core::units::{Nanos, Tokens};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far an attempt has come.
@@ -32,6 +34,21 @@ pub(crate) struct Live {
     pub(crate) phase: Phase,
     /// Who sends it a copy, until its prefill starts.
     pub(crate) source: Option<NodeId>,
+    pub(crate) class: ClassId,
+    pub(crate) workflow: Option<WorkflowId>,
+}
+
+/// A job that is held.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) ticket: Ticket,
+    pub(crate) input: Tokens,
+    pub(crate) blocks: Vec<BlockHash>,
+    pub(crate) class: ClassId,
+    /// When it would have to go if it were alone.
+    latest: i128,
+    /// How long after it the next one of its class may go.
+    pace: i128,
 }
 
 /// A node on its way to the other pool.
@@ -55,6 +72,7 @@ impl Live {
 pub(crate) enum Expected {
     Nothing,
     Reject(RejectReason),
+    /// Or a rejection by load, if the policy does that.
     Dispatch,
     Abort(Ticket),
     /// Abort and resubmission of each, in any order.
@@ -67,6 +85,10 @@ pub(crate) struct Model {
     pub(crate) live: BTreeMap<RequestId, Live>,
     pub(crate) up: BTreeSet<NodeId>,
     pub(crate) held: BTreeSet<(BlockHash, NodeId)>,
+    /// Jobs that wait, by arrival.
+    pub(crate) jobs: Vec<Job>,
+    /// When the next job of a class may go because it has to.
+    next: BTreeMap<ClassId, i128>,
     roles: Vec<Role>,
     pub(crate) leaving: Option<Leaving>,
     pub(crate) counters: Counters,
@@ -82,6 +104,8 @@ impl Model {
             live: BTreeMap::new(),
             up: BTreeSet::new(),
             held: BTreeSet::new(),
+            jobs: Vec::new(),
+            next: BTreeMap::new(),
             counters: Counters::default(),
         }
     }
@@ -176,9 +200,15 @@ impl Model {
     }
 
     /// Takes an event in. A dispatch must be entered with [`Self::dispatched`].
-    pub(crate) fn take(&mut self, event: &Event<'_>) -> Expected {
+    pub(crate) fn take(&mut self, now: Nanos, event: &Event<'_>) -> Expected {
         match event {
-            Event::Arrived { ticket, input, .. } => return self.arrived(*ticket, *input),
+            Event::Arrived {
+                ticket,
+                input,
+                blocks,
+                class,
+                ..
+            } => return self.arrived(now, *ticket, *input, blocks, self.class(*class)),
             Event::PrefillStarted { ticket, .. } => {
                 self.goes_on(*ticket, Phase::Queued, Phase::Prefilling);
             }
@@ -204,7 +234,12 @@ impl Model {
                     self.counters.cancelled += 1;
                     return Expected::Abort(live.ticket);
                 }
-                self.counters.stale += 1;
+                let jobs = self.jobs.len();
+                self.jobs.retain(|job| job.ticket.request != *request);
+                match self.jobs.len() < jobs {
+                    true => self.counters.cancelled_held += 1,
+                    false => self.counters.stale += 1,
+                }
             }
             Event::BlocksStored { node, blocks } => self.stored(*node, blocks),
             Event::BlocksEvicted { node, blocks } => {
@@ -239,31 +274,153 @@ impl Model {
         assert!(old.is_none(), "a request is dispatched once at a time");
     }
 
-    fn arrived(&mut self, ticket: Ticket, input: Tokens) -> Expected {
-        if self.live.contains_key(&ticket.request) {
+    /// A class that the policy does not have is its first.
+    fn class(&self, class: ClassId) -> ClassId {
+        let known = class.index() < self.policy.classes.len();
+        if known { class } else { ClassId(0) }
+    }
+
+    pub(crate) fn limits(&self, class: ClassId) -> ClassLimits {
+        self.policy.classes[self.class(class).index()].limits
+    }
+
+    /// True if the policy may turn a request away that could be placed.
+    pub(crate) fn may_refuse(&self, ticket: Ticket, class: ClassId, reason: RejectReason) -> bool {
+        let by_load = self.policy.admission != AdmissionConfig::None;
+        let workflow = matches!(self.limits(class), ClassLimits::Workflow { .. });
+        ticket.attempt == 0
+            && match reason {
+                RejectReason::PrefillLoad | RejectReason::DecodeLoad => by_load,
+                RejectReason::TooLate => workflow,
+                _ => false,
+            }
+    }
+
+    /// When a job has to go: at its own latest time, or so long before the next one of its class that that one can
+    /// follow.
+    fn go_by(&self, place: usize) -> i128 {
+        let job = &self.jobs[place];
+        let mut after = (place + 1..self.jobs.len()).filter(|&i| self.jobs[i].class == job.class);
+        let follows = after.next().map(|next| self.go_by(next) - job.pace);
+        follows.map_or(job.latest, |follows| follows.min(job.latest))
+    }
+
+    /// The job that has to go first, and when.
+    pub(crate) fn first_job(&self) -> Option<(&Job, i128)> {
+        let jobs = self.jobs.iter().enumerate();
+        let times = jobs.map(|(place, job)| (self.go_by(place), job.class, place));
+        let (go_by, _, place) = times.min()?;
+        Some((&self.jobs[place], go_by))
+    }
+
+    /// A job is no longer held; true if it went because it had to.
+    pub(crate) fn release(&mut self, ticket: Ticket, had_to: bool) -> Job {
+        let place = self.jobs.iter().position(|job| job.ticket == ticket);
+        let place = place.expect("it is held");
+        let go_by = self.go_by(place);
+        let job = self.jobs.remove(place);
+        if had_to {
+            let next = self.next.entry(job.class).or_default();
+            *next = (*next).max(go_by + job.pace);
+        }
+        job
+    }
+
+    /// Holds a job, if then all that are held can go in time at the pace of their class.
+    fn hold(&mut self, now: Nanos, job: &Job, total: Nanos) -> bool {
+        let nanos = |time: Nanos| i128::from(time.0);
+        let (mut tbt, mut ttft, mut weights) = (Vec::new(), Vec::new(), 0);
+        for class in &self.policy.classes {
+            weights += i128::from(class.weight);
+            if let ClassLimits::Answer(slo) = class.limits {
+                tbt.push(slo.tbt);
+                ttft.push(slo.ttft);
+            }
+        }
+        let tbt = tbt.into_iter().min().unwrap_or(self.policy.slo.tbt);
+        let ttft = ttft.into_iter().max().unwrap_or(self.policy.slo.ttft);
+        // All nodes of these tests are of one kind.
+        let work = nanos(
+            self.cluster
+                .estimate()
+                .of(NodeId(0))
+                .prefill(job.input, Tokens::ZERO),
+        );
+        let decode = nanos(tbt) * i128::from(self.policy.decode.output_reserve.0);
+        let slack = nanos(total) - work - decode;
+        if slack < 0 {
+            return false;
+        }
+        let own = i128::from(self.policy.classes[job.class.index()].weight);
+        let nodes = self.up_with(Role::Prefill).count() as i128;
+        let job = Job {
+            latest: nanos(now) + (slack - nanos(ttft)).max(0),
+            pace: work * weights / (nodes * own),
+            ..job.clone()
+        };
+        let class = job.class;
+        self.jobs.push(job);
+        let first = (0..self.jobs.len()).find(|&i| self.jobs[i].class == class);
+        let next = self.next.get(&class).copied().unwrap_or(0);
+        let in_time = self.go_by(first.expect("at least the new one")) >= next.max(nanos(now));
+        if !in_time {
+            self.jobs.pop();
+        }
+        in_time
+    }
+
+    fn arrived(
+        &mut self,
+        now: Nanos,
+        ticket: Ticket,
+        input: Tokens,
+        blocks: &[BlockHash],
+        class: ClassId,
+    ) -> Expected {
+        let held = self
+            .jobs
+            .iter()
+            .any(|job| job.ticket.request == ticket.request);
+        if held || self.live.contains_key(&ticket.request) {
             self.counters.stale += 1;
             return Expected::Nothing;
         }
         self.counters.arrived += u64::from(ticket.attempt == 0);
-        let decode: Vec<NodeId> = self.up_with(Role::Decode).collect();
+        let job = Job {
+            ticket,
+            input,
+            blocks: blocks.to_vec(),
+            class,
+            latest: 0,
+            pace: 0,
+        };
         let reason = if input.is_zero() || input > PROMPT_MAX {
             RejectReason::PromptTooLong
-        } else if self.live.len() >= self.cluster.live_requests_max as usize {
+        } else if self.live.len() + self.jobs.len() >= self.cluster.live_requests_max as usize {
             RejectReason::TooManyRequests
         } else if self.up_with(Role::Prefill).next().is_none() {
             RejectReason::NoPrefillNode
-        } else if decode.is_empty() {
+        } else if self.up_with(Role::Decode).next().is_none() {
             RejectReason::NoDecodeNode
-        } else if decode
-            .iter()
-            .all(|&node| self.capacity(node) < self.needed(input))
-        {
+        } else if !self.fits_somewhere(input) {
             RejectReason::PromptTooLong
+        } else if let (ClassLimits::Completion { total }, 0) = (self.limits(class), ticket.attempt)
+        {
+            if self.hold(now, &job, total) {
+                return Expected::Nothing;
+            }
+            RejectReason::TooLate
         } else {
             return Expected::Dispatch;
         };
         self.counters.rejected += 1;
         Expected::Reject(reason)
+    }
+
+    /// True if a decode node that is up is large enough.
+    pub(crate) fn fits_somewhere(&self, input: Tokens) -> bool {
+        self.up_with(Role::Decode)
+            .any(|node| self.needed(input) <= self.capacity(node))
     }
 
     fn is_live(&self, ticket: Ticket) -> bool {

@@ -9,7 +9,7 @@ use conductor_core::conductor::Counters;
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::event::Event;
-use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -51,6 +51,9 @@ pub(crate) enum Op {
         lacks: u64,
         /// Blocks listed; may be more than the prompt has.
         listed: u64,
+        /// May be none that there is.
+        class: u8,
+        workflow: Option<u64>,
     },
     ArriveWith(Tokens),
     ArriveAgain(Index, u32),
@@ -104,8 +107,9 @@ fn settings_with(roles: impl Strategy<Value = String>) -> impl Strategy<Value = 
         0_u64..2_000,
         roles,
     );
+    let policy = (policy, admission(), classes());
     (nodes, hbm, limits, policy).prop_map(
-        |((prefill, small, large), hbm, (live, index), (policy, tbt, reserve, roles))| Setting {
+        |((prefill, small, large), hbm, (live, index), ((policy, tbt, reserve, roles), admission, classes))| Setting {
             cluster: format!(
                 "name = \"small\"\nblock_tokens = {BLOCK}\n\
                  [[nodes]]\ncount = {small}\nrole = \"decode\"\nhbm_kv_tokens = {}\n\
@@ -116,12 +120,40 @@ fn settings_with(roles: impl Strategy<Value = String>) -> impl Strategy<Value = 
                 hbm.1 * BLOCK
             ),
             policy: format!(
-                "[prefill]\nselect = \"{}\"\n[decode]\nselect = \"{}\"\noutput_reserve_tokens = {reserve}\n{roles}",
+                "[prefill]\nselect = \"{}\"\n[decode]\nselect = \"{}\"\noutput_reserve_tokens = {reserve}\n\
+                 {roles}{admission}{classes}",
                 PolicyConfig::BUILT_IN[policy.min(5)],
                 if tbt { "least-tbt" } else { "least-loaded" },
             ),
         },
     )
+}
+
+fn admission() -> impl Strategy<Value = String> {
+    let select = prop_oneof![3 => Just("none"), 1 => Just("per-stage"), 1 => Just("early"), 2 => Just("early-predicted")];
+    select.prop_map(|select| format!("[admission]\nselect = \"{select}\"\n"))
+}
+
+/// None, or up to four of all kinds.
+fn classes() -> impl Strategy<Value = String> {
+    let limits = prop_oneof![
+        2 => prop_oneof![Just("ttft_s = 0.4"), Just("ttft_s = 2"), Just("ttft_s = 30\ntbt_s = 0.01")],
+        1 => prop_oneof![Just("workflow_s = 5"), Just("workflow_s = 400")],
+        3 => prop_oneof![Just("completion_s = 3"), Just("completion_s = 60"), Just("completion_s = 300"),
+            Just("completion_s = 86400")],
+    ];
+    let class = (limits, 1_u32..5, 0_u32..200);
+    proptest::collection::vec(class, 0..5).prop_map(|classes| {
+        let mut ceiling = 1000;
+        let text = |(i, (limits, weight, less)): (usize, (&str, u32, u32))| {
+            ceiling -= less;
+            let ceiling = f64::from(ceiling) / 1000.0;
+            format!(
+                "[[classes]]\nname = \"c{i}\"\n{limits}\nweight = {weight}\nceiling = {ceiling:?}\n"
+            )
+        };
+        classes.into_iter().enumerate().map(text).collect()
+    })
 }
 
 /// So eager that a second of a gap is enough.
@@ -156,12 +188,16 @@ fn long_ops() -> impl Strategy<Value = Vec<Op>> {
 fn op(starts: u32) -> impl Strategy<Value = Op> {
     let from = prop_oneof![3 => Just(0), 1 => 0..CHAIN_MAX];
     let blocks = (0_u16..8, 0..FAMILIES, from, 1..=CHAIN_MAX);
-    let arrive = (0..FAMILIES, 1..=CHAIN_MAX, 0..BLOCK, 0..2 * CHAIN_MAX);
+    let kind = (0_u8..6, proptest::option::of(0_u64..4));
+    let arrive = (0..FAMILIES, 1..=CHAIN_MAX, 0..BLOCK, 0..2 * CHAIN_MAX, kind);
     let role = prop_oneof![Just(Role::Prefill), Just(Role::Decode), Just(Role::Coupled)];
     prop_oneof![
         4 => (0_u64..400_000_000).prop_map(Op::Wait),
         2 => (0_u64..2_000_000_000).prop_map(Op::Wait),
-        12 => arrive.prop_map(|(family, blocks, lacks, listed)| Op::Arrive { family, blocks, lacks, listed }),
+        starts / 4 => (0_u64..100_000_000_000).prop_map(Op::Wait),
+        12 => arrive.prop_map(|(family, blocks, lacks, listed, (class, workflow))| {
+            Op::Arrive { family, blocks, lacks, listed, class, workflow }
+        }),
         1 => prop_oneof![Just(0), Just(PROMPT_MAX.0), Just(PROMPT_MAX.0 + 1), Just(u64::MAX), 1_u64..2000]
             .prop_map(|input| Op::ArriveWith(Tokens(input))),
         2 => (any::<Index>(), 0_u32..2).prop_map(|(i, later)| Op::ArriveAgain(i, later)),
@@ -200,7 +236,10 @@ pub(crate) fn run(setting: &Setting, ops: &[Op]) -> Tape {
 
 /// The event that an operation means now, if any.
 fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>> {
-    let live: Vec<Ticket> = driver.model.live.values().map(|live| live.ticket).collect();
+    // Those that are held are in the system too.
+    let live = driver.model.live.values().map(|live| live.ticket);
+    let live = live.chain(driver.model.jobs.iter().map(|job| job.ticket));
+    let live: Vec<Ticket> = live.collect();
     let mut fresh = || {
         *requests += 1;
         Ticket {
@@ -215,13 +254,15 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             blocks,
             lacks,
             listed,
+            class,
+            workflow,
         } => Event::Arrived {
             ticket: fresh(),
             input: Tokens(blocks * BLOCK - lacks),
             blocks: chain(family, 0, listed).into(),
             answer: None,
-            class: ClassId::default(),
-            workflow: None,
+            class: ClassId(class),
+            workflow: workflow.map(WorkflowId),
         },
         Op::ArriveWith(input) => Event::Arrived {
             ticket: fresh(),
@@ -232,15 +273,14 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             workflow: None,
         },
         Op::ArriveAgain(index, later) => {
-            let live = driver.model.live.values().collect::<Vec<_>>();
-            let live = live.get(index.index(live.len().max(1)))?;
+            let ticket = *live.get(index.index(live.len().max(1)))?;
             Event::Arrived {
                 ticket: Ticket {
-                    attempt: live.ticket.attempt + later,
-                    ..live.ticket
+                    attempt: ticket.attempt + later,
+                    ..ticket
                 },
-                input: live.input,
-                blocks: live.blocks.clone().into(),
+                input: Tokens(BLOCK),
+                blocks: chain(0, 0, 1).into(),
                 answer: None,
                 class: ClassId::default(),
                 workflow: None,
@@ -263,13 +303,14 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
                 input: lost.input,
                 blocks: lost.blocks.clone().into(),
                 answer: None,
-                class: ClassId::default(),
-                workflow: None,
+                class: lost.class,
+                workflow: lost.workflow,
             }
         }
         Op::GoOn(ref index) => {
             let ticket = *live.get(index.index(live.len().max(1)))?;
-            fact(driver.model.live[&ticket.request].phase as u8, ticket)
+            let live = driver.model.live.get(&ticket.request);
+            fact(live.map_or(0, |live| live.phase as u8), ticket)
         }
         Op::Fact(kind, ref who) => fact(kind, ticket(driver, &live, who)?),
         Op::Cancel(ref who) => Event::Cancelled {
@@ -360,7 +401,7 @@ proptest! {
 fn the_random_runs_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let mut reasons = BTreeSet::new();
-    let (mut resubmitted, mut counters) = (0, Vec::new());
+    let (mut resubmitted, mut counters, mut released) = (0, Vec::new(), [0; 2]);
     for i in 0..300 {
         let any = (settings(), ops()).boxed();
         let long = (settings_with(roles()), long_ops()).boxed();
@@ -375,14 +416,17 @@ fn the_random_runs_reach_every_corner() {
             }
         }
         counters.push(tape.counters);
+        released = [0, 1].map(|i| released[i] + tape.released[i]);
     }
     // All but a duplicate, which is stale instead.
-    assert_eq!(reasons.len(), 5, "{reasons:?}");
+    assert_eq!(reasons.len(), 8, "{reasons:?}");
     assert!(resubmitted > 0);
+    assert!(released[0] > 100 && released[1] > 20, "{released:?}");
     for (name, count) in [
         ("replications", (|c| c.replications) as fn(&Counters) -> u64),
         ("refused", |c| c.refused),
         ("cancelled", |c| c.cancelled),
+        ("cancelled while held", |c| c.cancelled_held),
         ("lost", |c| c.lost),
         ("stale", |c| c.stale),
         ("unindexed blocks", |c| c.unindexed_blocks),

@@ -2,5 +2,6 @@
 
 mod fitting;
 mod plots;
+mod priorities;
 mod running;
 mod specs;
