@@ -37,11 +37,13 @@ fn every_command_of_the_readme_runs() {
             .any(|command| command == "cargo test --workspace"),
         "the tests are shown"
     );
-    fs::copy(
-        root().join("examples/my-policy.toml"),
-        folder.path().join("my-policy.toml"),
-    )
-    .expect("the example is there");
+    for example in ["my-policy.toml", "classes.toml"] {
+        fs::copy(
+            root().join("examples").join(example),
+            folder.path().join(example),
+        )
+        .expect("the example is there");
+    }
     // A file that a command reads is made by the one before it, as a reader would do.
     for command in &shown {
         let words: Vec<&str> = command.split_whitespace().collect();
