@@ -4,9 +4,9 @@
 //! paid off. The guarantee:
 //!
 //! 1. A class that is owed anything is tested with the whole thresholds, whatever its own ceiling.
-//! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a load
-//! above
-//!    [`HELD_BACK`] of the thresholds. So whoever is admitted then is admitted at a load at which it would be too.
+//! 2. Once a class that was turned away lately is owed [`PATIENCE`] of work, nobody who is owed nothing passes a
+//!    load above [`HELD_BACK`] of the thresholds. So whoever is admitted then is admitted at a load at which it would
+//!    be too.
 //!
 //! Hence a class that keeps asking gets, in the long run, its weight's share of the admitted work, less the
 //! `PATIENCE` that it may be owed. A test holds the books to at least 95 % of it in random overloads.
