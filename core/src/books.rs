@@ -13,7 +13,7 @@ mod shares;
 mod workflows;
 
 pub use decode::DecodeBooks;
-pub use forecast::{Decoding, Forecast, Stretch};
+pub use forecast::{Decoding, Forecast, Question, Stretch};
 pub use prefill::PrefillBooks;
 pub use shares::{HELD_BACK, PATIENCE, Shares};
 pub use workflows::Workflows;

@@ -33,7 +33,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 15] = built_in![
+const BUILT_IN: [(&str, &str); 16] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -42,6 +42,7 @@ const BUILT_IN: [(&str, &str); 15] = built_in![
     "goodput-over-load",
     "decode-threshold",
     "decode-time",
+    "prediction-moment",
     "sensitivity-threshold",
     "sensitivity-decode-time",
     "sensitivity-decode-bias",

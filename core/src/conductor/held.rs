@@ -113,7 +113,8 @@ impl Conductor {
         };
         let work = self.costs.of(node).prefill(arrival.input, Tokens::ZERO);
         // At the slowest pace that is allowed, for an answer of the length that is booked.
-        let decode = self.policy.strictest_tbt() * self.policy.decode.output_reserve.0;
+        let decode = self.policy.strictest_tbt().0;
+        let decode = Nanos(decode.saturating_mul(self.policy.decode.output_reserve.0));
         let weights: u64 = self
             .policy
             .classes
@@ -124,10 +125,11 @@ impl Conductor {
         let nodes = self.prefill_books.up().len() as u64;
         let share = u128::from(total.0) * u128::from(nodes * own) / u128::from(weights);
         let in_time = u128::from((self.backlog.work() + work).0) <= share;
-        if work + decode > total || !in_time {
+        let needed = Nanos(work.0.saturating_add(decode.0));
+        if needed > total || !in_time {
             return false;
         }
-        let latest = arrival.arrived + total - (work + decode);
+        let latest = arrival.arrived + (total - needed);
         self.backlog.hold(arrival, latest, work);
         true
     }
