@@ -33,12 +33,13 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 16] = built_in![
+const BUILT_IN: [(&str, &str); 17] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
     "overload-table3",
     "overload-table3-toolagent",
+    "overload-table3-trace",
     "goodput-over-load",
     "decode-threshold",
     "decode-time",
