@@ -143,6 +143,10 @@ fn facts(report: &RunReport) -> Vec<(String, String)> {
         ("TTFT limit", format!("{} s", report.slo.ttft_s)),
         ("TBT limit", format!("{} s", report.slo.tbt_s)),
     ];
+    if report.oracle {
+        let note = "told to admission: a bound, not a policy".to_string();
+        facts.push(("True answer lengths", note));
+    }
     if report.retry.tries > 0 {
         facts.push(("Further tries", format!("up to {}", report.retry.tries)));
     }

@@ -103,11 +103,24 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
     } else {
         String::new()
     };
+    let oracles: Vec<&str> = reports
+        .iter()
+        .filter(|report| report.oracle)
+        .map(|report| &*report.policy)
+        .collect();
+    let oracle = match oracles.is_empty() {
+        true => String::new(),
+        false => format!(
+            "{} reads true answer lengths: a bound, not a policy. ",
+            oracles.join(", ")
+        ),
+    };
     let cpu: f64 = reports.iter().map(|report| report.cpu_s).sum();
     format!(
         "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s at speed \
-         {speed}, on {cluster} ({p} prefill, {d} decode nodes)\n{table}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
-         request's longest 10 % of gaps). {clients}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
+         {speed}, on {cluster} ({p} prefill, {d} decode nodes)\n{table}{classes}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
+         request's longest 10 % of gaps). {clients}{oracle}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
+        classes = classes(reports),
         trace = first.trace,
         requests = first.requests,
         input = first.input_tokens as f64 / 1e6,
@@ -125,4 +138,49 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
             "by run in --json"
         },
     )
+}
+
+/// Each class of each policy that lists some; nothing if none does.
+fn classes(reports: &[&RunReport]) -> String {
+    let entries = reports
+        .iter()
+        .flat_map(|report| report.classes.iter().map(move |class| (report, class)));
+    let rows: Vec<Vec<String>> = entries
+        .map(|(report, class)| {
+            let percent = |share: f64| format!("{:.1} %", share * 100.0);
+            let limits = match (class.slo, class.total_s) {
+                (Some(slo), _) => format!("{} s, {} s", slo.ttft_s, slo.tbt_s),
+                (None, total) => format!("{} s in all", total.unwrap_or_default()),
+            };
+            vec![
+                report.policy.clone(),
+                class.name.clone(),
+                limits,
+                class.requests.to_string(),
+                class.rejected.to_string(),
+                percent(class.effective_ratio),
+                format!("{:.2} s", class.ttft_s.mean),
+                percent(class.prefill_share),
+                match class.workflows {
+                    0 => "-".to_string(),
+                    _ => percent(class.workflows_effective_ratio),
+                },
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = [
+        "policy",
+        "class",
+        "limits",
+        "requests",
+        "rejected",
+        "within them",
+        "TTFT mean",
+        "of prefill",
+        "workflows within",
+    ];
+    format!("\n\n{}", table(&header, rows))
 }

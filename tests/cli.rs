@@ -25,7 +25,7 @@ fn a_run_has_the_fixed_keys_and_adds_up() {
         &["replay", "--requests", "300", "--cluster", "2p2d", "--json"],
         folder.path(),
     ));
-    let fixed = "schema trace cluster policy seed speed retry requests attempts completed first_try_completed eventually_completed \
+    let fixed = "schema trace cluster policy oracle seed speed retry requests attempts completed first_try_completed eventually_completed \
                  first_try_ratio eventual_ratio rejected rejected_after_prefill unfinished \
                  ttft_s tbt_s tpot_s e2e_s effective_ratio slo goodput_rps goodput_tokens_per_s hit_ratio_tokens \
                  hit_ratio_blocks prefill_gpu_s_mean prefill_load decode_load steady_prefill_load steady_decode_load load_correlation wasted_prefill_s \

@@ -93,7 +93,7 @@ struct Live {
     source: Option<NodeId>,
     /// Time to first token as predicted when it was placed.
     predicted_ttft: Nanos,
-    /// Time of a token as predicted when it was placed.
+    /// Time of a token as predicted when it was placed; from the beginning of its decoding, as predicted then.
     step: Nanos,
     /// The true answer length, for the oracle alone.
     answer: Option<Tokens>,

@@ -16,7 +16,7 @@ mod profile;
 mod roles;
 
 pub use admission::{
-    AdmissionConfig, AdmissionText, PredictionLevel, PredictorConfig, PredictorText,
+    AdmissionConfig, AdmissionText, Moment, PredictionLevel, PredictorConfig, PredictorText,
 };
 pub use classes::{CLASSES_MAX, ClassConfig, ClassLimits, ClassText, class_named};
 pub use cluster::{

@@ -1,8 +1,7 @@
 //! Steady state allocates nothing: the core's promise, counted by an allocator of this binary's own.
 //!
-//! Every loop first runs until its tables have their working size and each cached block has been replaced
-//! several times
-//! over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any time,
+//! Every loop first runs until its tables have their working size and each cached block has been replaced several
+//! times over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any time,
 //! because removed entries take room in it.
 
 use conductor_core::action::{Action, Actions};

@@ -364,8 +364,8 @@ impl Driver {
             _ => None,
         };
         self.model.dispatched(Live {
-            ticket: ticket,
-            input: input,
+            ticket,
+            input,
             blocks: blocks.to_vec(),
             prefill,
             decode,

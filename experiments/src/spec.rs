@@ -33,15 +33,17 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 15] = built_in![
+const BUILT_IN: [(&str, &str); 17] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
     "overload-table3",
     "overload-table3-toolagent",
+    "overload-table3-trace",
     "goodput-over-load",
     "decode-threshold",
     "decode-time",
+    "prediction-moment",
     "sensitivity-threshold",
     "sensitivity-decode-time",
     "sensitivity-decode-bias",

@@ -1,6 +1,7 @@
 //! Tests of experiments, in one binary. None needs a real trace.
 
 mod fitting;
+mod overload;
 mod plots;
 mod priorities;
 mod running;

@@ -49,8 +49,7 @@ pub struct RetryText {
     pub jitter: f64,
     /// No wait is longer than this, in seconds, from 0 to a day; a heeded `Retry-After` may be.
     pub most_s: f64,
-    /// Wait at least as long as the Conductor asks for when it turns a request away. A node that refuses a request
-    /// after its prefill asks for nothing.
+    /// Wait at least as long as the Conductor asks for when it turns a request away, at arrival or after its prefill.
     pub honour_retry_after: bool,
     /// A `Retry-After` of more seconds than this is not heeded, from 0 to a day.
     pub retry_after_most_s: f64,
@@ -206,7 +205,8 @@ impl Clients {
         retry_after: Option<Nanos>,
     ) -> bool {
         let again = match record.outcome {
-            Outcome::Completed | Outcome::Rejected(RejectReason::PromptTooLong) => false,
+            Outcome::Completed
+            | Outcome::Rejected(RejectReason::PromptTooLong | RejectReason::TooLate) => false,
             Outcome::Rejected(_) | Outcome::RejectedAfterPrefill => {
                 record.tries <= self.config.tries
             }
@@ -283,11 +283,9 @@ mod tests {
         assert_eq!(text, RetryText::default());
         let again = clients(&text);
         assert_eq!(waits[7], again.wait(RequestId(7), 2, None));
-        assert_ne!(
-            waits[7],
-            again.wait(RequestId(7), 1, None) * 2,
-            "a draw of its own"
-        );
+        // The backoff has reached its cap at both: only a draw of its own can differ.
+        let capped = [6, 7].map(|further| again.wait(RequestId(7), further, None));
+        assert_ne!(capped[0], capped[1], "each try has a draw of its own");
     }
 
     #[test]

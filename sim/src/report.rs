@@ -31,6 +31,8 @@ pub struct RunReport {
     pub cluster: String,
     /// Name of the policy.
     pub policy: String,
+    /// True if admission was told true answer lengths, which no real system knows: a bound, not a policy.
+    pub oracle: bool,
     /// Seed.
     pub seed: u64,
     /// How many times faster than its stamps the trace was replayed; clients' waits are as long as ever.
@@ -207,6 +209,7 @@ impl RunReport {
             trace: labels.trace,
             cluster: config.cluster.name.clone(),
             policy: config.policy.name.clone(),
+            oracle: config.policy.admission.is_oracle(),
             seed: config.seed,
             speed: labels.speed,
             retry: config.retry.to_text(),

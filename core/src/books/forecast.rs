@@ -1,9 +1,9 @@
 //! Who will be decoding when: what the decode load of a later moment is predicted from.
 //!
-//! Each request in the system has a predicted stretch of decoding: from the end of its prefill (or from when it did
-//! begin) for as long as its answer is predicted to take. The load at a time is made of the stretches that hold it:
-//! those whose prefill is done by then have joined, those that have decoded for longer have left (v3 section 7). A
-//! sequence holds its prompt and one token more for each step since it began, as it does on its node.
+//! Each request in the system has a predicted beginning of decoding: the end of its prefill, or when it did begin. The
+//! load at a time is made of those whose prefill is done by then, each as likely as its answer still goes on (v3
+//! section 7, where all take one time), and perhaps of those who are on the way. A sequence holds its prompt and one
+//! token more for each step since it began, as it does on its node.
 //!
 //! Columns by slot of the request table; a look at a time reads them all, in order.
 //!
@@ -27,6 +27,19 @@ pub struct Stretch {
     pub context: Tokens,
     /// Predicted time of each token.
     pub step: Nanos,
+}
+
+/// What is asked of a forecast.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    /// The present.
+    pub now: Nanos,
+    /// The moment that is asked about; not before now.
+    pub time: Nanos,
+    /// Whether those count, in full, who are on the way and begin later than that. They were admitted before whoever
+    /// asks, so their room is promised. A long prompt is overtaken by many short ones; without this they would fill its
+    /// room while it is computed.
+    pub promised: bool,
 }
 
 impl Stretch {
@@ -99,6 +112,17 @@ const NOBODY: Entry = Entry {
 };
 
 impl Entry {
+    fn new(stretch: Stretch, state: State) -> Self {
+        let rate = (1_i128 << RATE_BITS) / i128::from(stretch.step.0.max(1));
+        Self {
+            start: stretch.start,
+            base: (i128::from(stretch.context.0) << RATE_BITS) - rate * i128::from(stretch.start.0),
+            rate,
+            node: stretch.node,
+            state,
+        }
+    }
+
     fn moved_to(self, start: Nanos) -> Self {
         Self {
             start,
@@ -147,14 +171,7 @@ impl Forecast {
         if slot >= self.entries.len() {
             self.entries.resize(slot + 1, NOBODY);
         }
-        let rate = (1_i128 << RATE_BITS) / i128::from(stretch.step.0.max(1));
-        self.entries[slot] = Entry {
-            start: stretch.start,
-            base: (i128::from(stretch.context.0) << RATE_BITS) - rate * i128::from(stretch.start.0),
-            rate,
-            node: stretch.node,
-            state: State::Coming,
-        };
+        self.entries[slot] = Entry::new(stretch, State::Coming);
     }
 
     /// The request's decoding will begin at `start`.
@@ -162,10 +179,9 @@ impl Forecast {
         self.entries[slot] = self.entries[slot].moved_to(start);
     }
 
-    /// The request's decoding has begun at `start`.
-    pub fn begin(&mut self, slot: usize, start: Nanos) {
-        self.expect_at(slot, start);
-        self.entries[slot].state = State::Here;
+    /// The request's decoding has begun as it says.
+    pub fn begin(&mut self, slot: usize, stretch: Stretch) {
+        self.entries[slot] = Entry::new(stretch, State::Here);
     }
 
     /// The request has ended.
@@ -173,49 +189,48 @@ impl Forecast {
         self.entries[slot] = NOBODY;
     }
 
-    /// Who decodes now, anywhere: facts, however long they have been predicted to.
+    /// Who decodes now on the nodes that `on` says: facts, however long they have been predicted to.
     #[must_use]
-    pub fn present(&self, now: Nanos) -> Decoding {
+    pub fn present(&self, now: Nanos, on: &dyn Fn(NodeId) -> bool) -> Decoding {
         let mut sum = Sum::default();
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| entry.state == State::Here)
-        {
-            sum.add(entry, Chance::CERTAIN);
+        for entry in &self.entries {
+            if entry.state == State::Here && on(entry.node) {
+                sum.add(entry, Chance::CERTAIN);
+            }
         }
         sum.at(now)
     }
 
-    /// Who is expected to decode at `time`, in the pool or on one node: each who is there or will have joined, as
-    /// likely as `stays` says for its slot, the time since it began, and the time from now, or from its beginning, to
-    /// `time`.
-    ///
-    /// Who is on the way and joins later counts in full: it was admitted before whoever asks, so its room is promised.
-    /// A long prompt is overtaken by many short ones; without this they would fill its room while it is computed.
+    /// Who is expected to decode on the nodes that `on` says: each who is there or will have joined, as likely as `stays`
+    /// says for its slot, the time since it began, and the time from now, or from its beginning, to the moment that is
+    /// asked about.
     #[must_use]
     pub fn expected(
         &self,
-        now: Nanos,
-        time: Nanos,
-        node: Option<NodeId>,
+        question: Question,
+        on: &dyn Fn(NodeId) -> bool,
         stays: &dyn Fn(usize, Nanos, Nanos) -> Chance,
     ) -> Decoding {
+        let Question {
+            now,
+            time,
+            promised,
+        } = question;
         let mut sum = Sum::default();
         for (slot, entry) in self.entries.iter().enumerate() {
-            if node.is_some_and(|node| node != entry.node) {
-                continue;
-            }
             match entry.state {
                 State::Nobody => {}
+                _ if !on(entry.node) => {}
                 State::Here => sum.add(entry, stays(slot, now - entry.start, time - now)),
                 State::Coming if entry.start > time => {
-                    sum.add(&entry.moved_to(time), Chance::CERTAIN);
+                    if promised {
+                        sum.add(&entry.moved_to(time), Chance::CERTAIN);
+                    }
                 }
                 State::Coming => {
                     // Who should have begun by now will any moment.
-                    let since = time - entry.start.max(now);
-                    sum.add(entry, stays(slot, Nanos::ZERO, since));
+                    let entry = entry.moved_to(entry.start.max(now));
+                    sum.add(&entry, stays(slot, Nanos::ZERO, time - entry.start));
                 }
             }
         }
@@ -238,11 +253,18 @@ mod tests {
     }
 
     fn at(forecast: &Forecast, now: u64, time: u64, node: Option<NodeId>) -> (u32, u64) {
+        let (now, time, promised) = (Nanos(now), Nanos(time), true);
+        let question = Question {
+            now,
+            time,
+            promised,
+        };
+        let on = |other| node.is_none_or(|node| node == other);
         let stays = |_: usize, since: Nanos, later: Nanos| match since + later < Nanos(20) {
             true => Chance::CERTAIN,
             false => Chance::NONE,
         };
-        let found = forecast.expected(Nanos(now), Nanos(time), node, &stays);
+        let found = forecast.expected(question, &on, &stays);
         (found.sequences, found.tokens.0)
     }
 
@@ -264,15 +286,25 @@ mod tests {
             ]
         );
         assert_eq!(at(&forecast, 5, 30, Some(NodeId(4))), (0, 0));
-        assert_eq!(forecast.present(Nanos(26)).sequences, 0, "nobody has begun");
-        forecast.begin(0, Nanos(40));
+        let all = |_| true;
+        assert_eq!(
+            forecast.present(Nanos(26), &all).sequences,
+            0,
+            "nobody has begun"
+        );
+        assert_eq!(
+            at(&forecast, 28, 28, Some(NodeId(4))),
+            (1, 100),
+            "overdue, but not begun: it has made nothing"
+        );
+        forecast.begin(0, stretch(4, 40, 100));
         assert_eq!(at(&forecast, 50, 59, Some(NodeId(4))), (1, 109));
         let present = Decoding {
             sequences: 1,
             tokens: Tokens(125),
         };
         assert_eq!(
-            forecast.present(Nanos(90)),
+            forecast.present(Nanos(90), &all),
             present,
             "overdue, and there all the same"
         );
@@ -286,10 +318,17 @@ mod tests {
         let mut forecast = Forecast::default();
         for slot in 0..3 {
             forecast.enter(slot, stretch(1, 0, 1_000));
-            forecast.begin(slot, Nanos(0));
+            forecast.begin(slot, stretch(1, 0, 1_000));
         }
         let half = |_: usize, _: Nanos, _: Nanos| Chance(512);
-        let found = forecast.expected(Nanos(0), Nanos(0), None, &half);
+        let question = Question {
+            now: Nanos(0),
+            time: Nanos(0),
+            promised: false,
+        };
+        let found = forecast.expected(question, &|_| true, &half);
+        let elsewhere = forecast.expected(question, &|_| false, &half);
+        assert_eq!(elsewhere, Decoding::default());
         assert_eq!((found.sequences, found.tokens.0), (2, 1_500));
         assert_eq!(
             found.shared_by(2).and(Tokens(7)),

@@ -3,7 +3,7 @@
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
 use crate::books::{Allowed, Stretch};
-use crate::config::{ClassLimits, Ratio};
+use crate::config::{ClassLimits, Moment, Ratio};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
 use crate::node::Room;
@@ -53,6 +53,8 @@ impl Conductor {
         if ticket.attempt == 0 {
             self.counters.arrived += 1;
         }
+        // No answer is longer than a prompt can be, whatever a driver says.
+        arrival.answer = arrival.answer.map(|answer| answer.min(PROMPT_MAX));
         // A class that the policy does not have is its first.
         if arrival.class.index() >= self.policy.classes.len() {
             arrival.class = ClassId::default();
@@ -104,7 +106,8 @@ impl Conductor {
             let limit = self.ttft_limit(arrival, &placed, began)?;
             self.tested(&placed, limit, allowed).inspect_err(|_| {
                 // Who could not be in time even in an empty queue is not turned away by others.
-                if placed.ttft - placed.prefill.queue <= limit {
+                let most = self.policy.admission.threshold().of(limit);
+                if placed.ttft - placed.prefill.queue <= most {
                     self.shares.denied(self.now, arrival.class);
                 }
             })?;
@@ -182,8 +185,12 @@ impl Conductor {
         let context = self.admission_context(placed, limit, allowed.part, &stays);
         self.admission_policy.admit(&context).map_err(|reason| {
             let wait = match reason {
-                RejectReason::PrefillLoad => placed.ttft.saturating_sub(limit),
-                _ => self.decode_wait(placed, allowed.part),
+                RejectReason::PrefillLoad => {
+                    let threshold = self.policy.admission.threshold();
+                    let most = allowed.part.of(threshold.of(limit));
+                    placed.ttft.saturating_sub(most)
+                }
+                _ => self.decode_wait(placed.decode),
             };
             (reason, wait)
         })
@@ -195,7 +202,13 @@ impl Conductor {
         let stays = |slot: usize, since, later| self.stays(slot, since, later);
         let context = self.admission_context(placed, Nanos::MAX, ceiling, &stays);
         let threshold = self.policy.admission.decode_threshold();
-        placed.prefill.queue.is_zero() && context.decode_at(context.joins, threshold).is_ok()
+        let then = context.question(Moment::FirstJoin);
+        // Where nothing is predicted, nobody has learnt how long answers take.
+        let decode = match self.policy.admission.predicts() {
+            true => context.decode_at(then, threshold),
+            false => context.decode_now(threshold),
+        };
+        placed.prefill.queue.is_zero() && decode.is_ok()
     }
 
     fn admission_context<'a>(
@@ -205,7 +218,6 @@ impl Conductor {
         ceiling: Ratio,
         stays: &'a dyn Fn(usize, Nanos, Nanos) -> Chance,
     ) -> AdmissionContext<'a> {
-        let spec = &self.cluster.nodes[placed.decode.index()];
         AdmissionContext {
             now: self.now,
             ttft: placed.ttft,
@@ -213,13 +225,12 @@ impl Conductor {
             joins: self.now + self.shortest_queue(),
             ttft_limit,
             ceiling,
-            room: Room {
-                block: self.cluster.block,
-                capacity_blocks: u64::from(spec.hbm_blocks),
-                reserve: self.policy.decode.output_reserve,
-                limit: self.policy.strictest_tbt(),
-                cost: self.costs.of(placed.decode),
-            },
+            room: Room::new(
+                &self.policy,
+                self.cluster.block,
+                &self.cluster.nodes[placed.decode.index()],
+                self.costs.of(placed.decode),
+            ),
             books: &self.decode_books,
             forecast: &self.forecast,
             stays,
@@ -231,16 +242,12 @@ impl Conductor {
         self.predictor.stays(live.answering(since), later)
     }
 
-    /// How long until the decode pool is predicted to have room, if nobody else came: the first power of two of
-    /// seconds, up to about a minute.
-    fn decode_wait(&self, placed: &Placed, ceiling: Ratio) -> Nanos {
-        let stays = |slot: usize, since, later| self.stays(slot, since, later);
-        let context = self.admission_context(placed, Nanos::MAX, ceiling, &stays);
-        let threshold = self.policy.admission.decode_threshold();
-        let waits = (0..6).map(|i| Nanos::from_secs(1 << i));
-        let mut waits =
-            waits.filter(|&wait| context.decode_at(context.joins + wait, threshold).is_ok());
-        waits.next().unwrap_or(Nanos::from_secs(64))
+    /// How long until a full decode node has room again: as long as one of those that decode there takes to leave, on
+    /// average, if answers have the length that is booked for them. The same estimate for every policy.
+    pub(super) fn decode_wait(&self, node: NodeId) -> Nanos {
+        let (batch, _) = self.decode_books.decoding(node);
+        let stay = self.step_with(node, Tokens::ZERO) * self.policy.decode.output_reserve.0;
+        Nanos(stay.0 / u64::from(batch.max(1)))
     }
 
     /// The decoding that a request is predicted to do from `start` on.

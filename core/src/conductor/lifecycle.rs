@@ -2,6 +2,7 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
+use crate::books::Stretch;
 use crate::config::Role;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::units::{Nanos, Tokens};
@@ -42,7 +43,16 @@ impl Conductor {
         live.step = self.step_with(live.decode, live.input);
         self.decode_books.begin(live.decode, live.reserved);
         live.phase = Phase::Decoding;
-        self.forecast.begin(slot, self.now);
+        self.forecast.begin(
+            slot,
+            Stretch {
+                node: live.decode,
+                start: self.now,
+                time: Nanos::ZERO,
+                context: live.input,
+                step: live.step,
+            },
+        );
         self.live[slot] = Some(live);
     }
 
@@ -72,10 +82,7 @@ impl Conductor {
         if let Some(slot) = self.find(ticket) {
             self.counters.refused += 1;
             let live = self.live[slot].expect("the slot is in use: it was found by its request");
-            // The node is full now: as long as one of those that decode there takes to leave, on average.
-            let (batch, _) = self.decode_books.decoding(live.decode);
-            let stay = live.step * self.policy.decode.output_reserve.0;
-            let retry_after = (stay / u64::from(batch.max(1))).max(Nanos::SECOND);
+            let retry_after = self.decode_wait(live.decode).max(Nanos::SECOND);
             self.end(slot);
             actions.push(Action::Reject {
                 request: ticket.request,

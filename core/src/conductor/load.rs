@@ -1,22 +1,20 @@
 //! Load as the paper defines it: predicted latency over its limit (v3 section 7).
 //!
-//! Prefill load of a node: the largest predicted TTFT among the requests that wait or run there, over the TTFT limit.
-//! A request's TTFT is predicted when it is placed; one that has waited longer than predicted counts what it has
-//! waited. Decode load of a node: the predicted step of those that decode there, over the TBT limit. A pool's load is
-//! the mean over its nodes. An idle node's load is 0.
+//! Prefill load of a node: the largest predicted TTFT over its limit among the requests that wait or run there. A
+//! request's TTFT is predicted when it is placed; one that has waited longer than predicted counts what it has waited.
+//! A step of a workflow, whose limit is not its own, counts with the policy's TTFT limit; a job has none and does not
+//! count. Decode load of a node: the predicted step of those that decode there, over the strictest TBT limit. A pool's
+//! load is the mean over its nodes. An idle node's load is 0.
 
 use super::{Conductor, Phase};
-use crate::config::Role;
+use crate::config::{ClassLimits, Role};
 use crate::ids::NodeId;
-use crate::units::Nanos;
 use alloc::vec::Vec;
 
-/// Loads of all nodes at one moment, and what they are made of; scratch space that is used again.
+/// Loads of all nodes at one moment; scratch space that is used again. For reports, never for a decision.
 #[derive(Clone, Debug, Default)]
 pub struct Loads {
-    /// Predicted largest TTFT (prefill nodes) or predicted TBT (decode nodes), by node.
-    pub latency: Vec<Nanos>,
-    /// Latency over its limit, by node; for reports, never for a decision.
+    /// Predicted latency over its limit, by node.
     pub load: Vec<f64>,
     /// Mean load of the prefill nodes that are up.
     pub prefill: f64,
@@ -27,44 +25,39 @@ pub struct Loads {
 impl Conductor {
     /// Computes the loads of all nodes now. Costs O(requests + nodes): for sampling, not for decisions.
     pub fn loads(&self, loads: &mut Loads) {
-        let nodes = self.cluster.nodes.len();
-        loads.latency.clear();
-        loads.latency.resize(nodes, Nanos::ZERO);
+        loads.load.clear();
+        loads.load.resize(self.cluster.nodes.len(), 0.0);
         for live in self.live.iter().flatten() {
+            let limit = match self.policy.class(live.class).limits {
+                ClassLimits::Answer(slo) => slo.ttft,
+                ClassLimits::Workflow { .. } => self.policy.slo.ttft,
+                ClassLimits::Completion { .. } => continue,
+            };
             if matches!(live.phase, Phase::Queued | Phase::Prefilling) {
-                let latency = &mut loads.latency[live.prefill.index()];
-                *latency = (*latency)
-                    .max(live.predicted_ttft)
-                    .max(self.now - live.arrived);
+                let latency = live.predicted_ttft.max(self.now - live.arrived);
+                let load = &mut loads.load[live.prefill.index()];
+                *load = load.max(latency.0 as f64 / limit.0 as f64);
             }
         }
-        loads.load.clear();
-        loads.load.resize(nodes, 0.0);
-        (loads.prefill, loads.decode) = (0.0, 0.0);
-        let slo = self.policy.slo;
-        for &node in self.prefill_books.up() {
-            let load = loads.latency[node.index()].0 as f64 / slo.ttft.0 as f64;
-            loads.load[node.index()] = load;
-            loads.prefill += load / self.prefill_books.up().len() as f64;
-        }
-        for node in (0..nodes)
-            .map(|i| NodeId(i as u16))
-            .filter(|&node| self.decode_books.is_up(node))
-        {
-            let latency = self.decode_books.predicted_tbt(node, &self.costs);
-            loads.latency[node.index()] = latency;
-            let load = latency.0 as f64 / slo.tbt.0 as f64;
-            loads.load[node.index()] = load;
-            loads.decode += load / self.decode_books.by_count().len() as f64;
-        }
+        let up = self.prefill_books.up();
+        let sum: f64 = up.iter().map(|node| loads.load[node.index()]).sum();
+        loads.prefill = sum / up.len().max(1) as f64;
+        let limit = self.policy.strictest_tbt();
+        // By number, so that the sum is the same however the nodes are ordered by load.
+        let nodes = (0..self.cluster.nodes.len()).map(|i| NodeId(i as u16));
+        loads.decode = 0.0;
         // A node that drains has a load of its own, which is no longer the pool's.
-        if let Some((node, to)) = self.leaving() {
-            let (latency, limit) = match to {
-                Role::Decode => (loads.latency[node.index()], slo.ttft),
-                _ => (self.decode_books.predicted_tbt(node, &self.costs), slo.tbt),
-            };
-            loads.latency[node.index()] = latency;
-            loads.load[node.index()] = latency.0 as f64 / limit.0 as f64;
+        let leaving = self.leaving().filter(|(_, to)| *to != Role::Decode);
+        for node in nodes {
+            let up = self.decode_books.is_up(node);
+            if up || leaving.is_some_and(|(leaves, _)| leaves == node) {
+                let step = self.decode_books.predicted_tbt(node, &self.costs);
+                loads.load[node.index()] = step.0 as f64 / limit.0 as f64;
+            }
+            if up {
+                let nodes = self.decode_books.by_count().len();
+                loads.decode += loads.load[node.index()] / nodes as f64;
+            }
         }
     }
 }

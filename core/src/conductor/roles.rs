@@ -15,8 +15,8 @@
 //! process that starts reads its own configuration. If the pool that it leaves shrinks below the minimum in the
 //! meantime it stays.
 //!
-//! The load of a pool is that of v3 section 7, made of the books, in thousandths. Prefill: the predicted wait in the
-//! queue over the TTFT limit. Decode: the predicted step over the TBT limit, or the part of its HBM that holds KV of
+//! The load of a pool is made after v3 section 7 of what the books have, in thousandths. Prefill: the predicted wait in the
+//! queue over the TTFT limit. Decode: the predicted step over the strictest TBT limit, or the part of its HBM that holds KV of
 //! those who decode, if that is more: a node that is full is loaded, however fast its steps are. Requests that are not
 //! there yet do not count, or a backlog of prefill would look like load of decode.
 
@@ -199,10 +199,11 @@ impl Conductor {
                 u64::from(busy) * 1000,
             );
         }
+        let limit = self.policy.strictest_tbt();
         for &node in self.decode_books.by_count() {
             let step = self.decode_books.predicted_tbt(node, &self.costs);
             let held = self.decode_books.decoding(node).1;
-            let load = Pool::thousandths(step.0, slo.tbt.0).max(Pool::thousandths(
+            let load = Pool::thousandths(step.0, limit.0).max(Pool::thousandths(
                 held.0,
                 self.decode_books.capacity(node).0,
             ));

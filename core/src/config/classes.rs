@@ -1,5 +1,7 @@
 //! `[[classes]]` of the policy file: kinds of requests, each with its own limits, share and place in line.
 //!
+//! Priorities are for who is admitted; a decode node's own check knows no classes.
+//!
 //! Listed from the highest priority to the lowest: a class never passes a load test that one before it would fail,
 //! unless it is owed work (see `books::Shares` for what that guarantees). Without a list there is one class, with the
 //! limits of `[slo]`.

@@ -170,12 +170,6 @@ impl DecodeBatch {
         room.takes(there.and(context))
     }
 
-    /// Blocks of KV that HBM holds.
-    #[must_use]
-    pub const fn capacity_blocks(&self) -> u64 {
-        self.capacity_blocks
-    }
-
     /// Takes a sequence whose KV is complete in DRAM.
     pub fn offer(&mut self, sequence: Sequence) -> SequenceId {
         assert!(

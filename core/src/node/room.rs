@@ -5,7 +5,7 @@
 //! node does never turns anybody away, and every overload becomes a wasted prefill.
 
 use crate::books::Decoding;
-use crate::config::Ratio;
+use crate::config::{NodeSpec, PolicyConfig, Ratio};
 use crate::cost::CostModel;
 use crate::units::{Nanos, Tokens};
 
@@ -24,7 +24,24 @@ pub struct Room<'a> {
     pub cost: &'a dyn CostModel,
 }
 
-impl Room<'_> {
+impl<'a> Room<'a> {
+    /// What a node of `spec` can take under `policy`, its steps being estimated by `cost`.
+    #[must_use]
+    pub fn new(
+        policy: &PolicyConfig,
+        block: Tokens,
+        spec: &NodeSpec,
+        cost: &'a dyn CostModel,
+    ) -> Self {
+        Self {
+            block,
+            capacity_blocks: u64::from(spec.hbm_blocks),
+            reserve: policy.decode.output_reserve,
+            limit: policy.strictest_tbt(),
+            cost,
+        }
+    }
+
     /// What the node can take if no more than this part of its limits shall be used.
     #[must_use]
     pub fn at_load(self, load: Ratio) -> Self {

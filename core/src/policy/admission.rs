@@ -5,12 +5,12 @@
 //! this moment's, or the one predicted for when requests that come now begin to decode. Acting on this moment's makes
 //! the two pools swing, because what is admitted now reaches decode only after its prefill.
 //!
-//! A decode load is tested with the rule of the node's own scheduler ([`Room`]), so that admission and node agree
-//! wherever the prediction is right.
+//! A decode load is tested with the rule of the node's own scheduler ([`Room`]): at arrival for the pool's mean node, at
+//! the threshold; by the node for itself, at the limits.
 
 use crate::action::RejectReason;
-use crate::books::{DecodeBooks, Decoding, Forecast, Stretch};
-use crate::config::{AdmissionConfig, PredictionLevel, Ratio};
+use crate::books::{DecodeBooks, Decoding, Forecast, Question, Stretch};
+use crate::config::{AdmissionConfig, Moment, PredictionLevel, Ratio};
 use crate::node::Room;
 use crate::policy::predict::Chance;
 use crate::units::Nanos;
@@ -33,8 +33,7 @@ pub struct AdmissionContext<'a> {
     pub ttft: Nanos,
     /// The decoding that this request is predicted to do.
     pub this: Stretch,
-    /// When requests that come now begin to decode: as soon as the shortest queue has gone. This one may need a longer
-    /// prefill than others, but those that overtake it will by then have filled what is free until it comes.
+    /// When requests that come now begin to decode at the earliest: as soon as the shortest queue has gone.
     pub joins: Nanos,
     /// The longest time to first token that its class allows.
     pub ttft_limit: Nanos,
@@ -61,24 +60,48 @@ impl AdmissionContext<'_> {
     /// Tests a decode node that holds `there`, with this request.
     fn decode(&self, there: Decoding, threshold: Ratio) -> Result<(), RejectReason> {
         let room = self.room.at_load(threshold).at_load(self.ceiling);
-        match room.takes(there.and(self.this.context)) {
-            true => Ok(()),
-            false => Err(RejectReason::DecodeLoad),
-        }
+        decode(room.takes(there.and(self.this.context)))
     }
 
-    /// Tests the mean node of the decode pool as it is expected to be at `time`.
+    /// Tests the mean node of the decode pool as it is now.
     ///
     /// # Errors
     /// If the load is above `threshold`.
-    pub fn decode_at(&self, time: Nanos, threshold: Ratio) -> Result<(), RejectReason> {
-        self.decode(self.mean_node_at(time), threshold)
+    pub fn decode_now(&self, threshold: Ratio) -> Result<(), RejectReason> {
+        let takes_work = |node| self.books.is_up(node);
+        let pool = self.forecast.present(self.now, &takes_work);
+        self.decode(pool.shared_by(self.books.by_count().len()), threshold)
     }
 
-    /// Who is expected to decode at `time` on a node that has its even share of the pool.
-    fn mean_node_at(&self, time: Nanos) -> Decoding {
-        let pool = self.forecast.expected(self.now, time, None, self.stays);
-        pool.shared_by(self.books.by_count().len())
+    /// Tests the mean node of the decode pool as it is expected to be then.
+    ///
+    /// # Errors
+    /// If the load is above `threshold`.
+    pub fn decode_at(&self, then: Question, threshold: Ratio) -> Result<(), RejectReason> {
+        let takes_work = |node| self.books.is_up(node);
+        let pool = self.forecast.expected(then, &takes_work, self.stays);
+        self.decode(pool.shared_by(self.books.by_count().len()), threshold)
+    }
+
+    /// The moment of which a load is predicted.
+    #[must_use]
+    pub fn question(&self, moment: Moment) -> Question {
+        let (time, promised) = match moment {
+            Moment::FirstJoin => (self.joins, true),
+            Moment::PrefillEnd => (self.this.start, false),
+        };
+        Question {
+            now: self.now,
+            time,
+            promised,
+        }
+    }
+}
+
+const fn decode(takes: bool) -> Result<(), RejectReason> {
+    match takes {
+        true => Ok(()),
+        false => Err(RejectReason::DecodeLoad),
     }
 }
 
@@ -114,9 +137,7 @@ pub struct Early {
 impl AdmissionPolicy for Early {
     fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
-        let pool = cx.forecast.present(cx.now);
-        let node = pool.shared_by(cx.books.by_count().len());
-        cx.decode(node, self.decode_threshold)
+        cx.decode_now(self.decode_threshold)
     }
 }
 
@@ -126,29 +147,31 @@ pub struct EarlyPredicted {
     threshold: Ratio,
     decode_threshold: Ratio,
     level: PredictionLevel,
+    moment: Moment,
 }
 
 impl AdmissionPolicy for EarlyPredicted {
     fn admit(&self, cx: &AdmissionContext<'_>) -> Result<(), RejectReason> {
         cx.prefill(self.threshold)?;
         let node = cx.this.node;
-        let there = match self.level {
-            PredictionLevel::System => return cx.decode_at(cx.joins, self.decode_threshold),
-            PredictionLevel::Node => cx.forecast.expected(cx.now, cx.joins, Some(node), cx.stays),
+        let then = cx.question(self.moment);
+        match self.level {
+            PredictionLevel::System => cx.decode_at(then, self.decode_threshold),
+            PredictionLevel::Node => {
+                let there = |other| other == node;
+                let there = cx.forecast.expected(then, &there, cx.stays);
+                cx.decode(there, self.decode_threshold)
+            }
             PredictionLevel::Reserved => {
                 // What is booked has room for every answer already, and for this one: none needs more.
-                let there = Decoding {
+                let with_this = Decoding {
                     sequences: cx.books.assigned(node) + 1,
                     tokens: cx.books.reserved(node) + cx.this.context + cx.this.answer(),
                 };
                 let room = cx.room.at_load(self.decode_threshold).at_load(cx.ceiling);
-                return match room.without_reserve().takes(there) {
-                    true => Ok(()),
-                    false => Err(RejectReason::DecodeLoad),
-                };
+                decode(room.without_reserve().takes(with_this))
             }
-        };
-        cx.decode(there, self.decode_threshold)
+        }
     }
 }
 
@@ -169,11 +192,13 @@ pub fn build(config: AdmissionConfig) -> Box<dyn AdmissionPolicy> {
             threshold,
             decode_threshold,
             level,
+            moment,
             ..
         } => Box::new(EarlyPredicted {
             threshold,
             decode_threshold,
             level,
+            moment,
         }),
     }
 }

@@ -211,7 +211,13 @@ impl LoadPredictor for Survival {
             let within = tokens.0.min(STEP_TOKENS * STEPS as u64 - 1) % STEP_TOKENS;
             u64::from(reached[step]) * STEP_TOKENS - u64::from(reached[step] - next) * within
         };
-        match at(made) {
+        // Nobody is known to go on beyond the last step.
+        let known = if Answers::step_of(made) + 1 < STEPS {
+            at(made)
+        } else {
+            0
+        };
+        match known {
             0 => Chance((then.0 < made.0 + STEP_TOKENS) as u32 * 1024),
             there => Chance((at(then) * 1024 / there) as u32),
         }
@@ -222,7 +228,7 @@ impl LoadPredictor for Survival {
     }
 }
 
-/// The predictor that the file names; for policies without prediction one that nobody asks.
+/// The predictor that the file names; for policies without prediction one that no decision asks.
 #[must_use]
 pub fn build(config: AdmissionConfig) -> Box<dyn LoadPredictor> {
     match config {

@@ -25,23 +25,15 @@ impl Engine<'_> {
     pub(super) fn offer(&mut self, node: NodeId, sequence: Sequence) -> Result<(), SimError> {
         let now = self.now;
         let check = self.config.policy.admission.decode_check();
-        let limit = self.config.policy.strictest_tbt();
-        let block = self.config.cluster.block;
-        let reserve = self.config.policy.decode.output_reserve;
-        let cost = self.estimate.of(node);
+        let cluster = &self.config.cluster;
+        let (spec, cost) = (&cluster.nodes[node.index()], self.estimate.of(node));
+        let room = Room::new(&self.config.policy, cluster.block, spec, cost);
         let Node::Decode(machine) = &mut self.nodes[node.index()] else {
             unreachable!("{node} is asked for as a decode node, as the cluster says it is")
         };
         let complete = machine.running.map_or(0, |running| running.complete(now));
         let accepted = check.is_none_or(|load| {
-            let room = Room {
-                block,
-                capacity_blocks: machine.batch.capacity_blocks(),
-                reserve,
-                limit,
-                cost,
-            }
-            .at_load(load);
+            let room = room.at_load(load);
             machine.batch.accepts(complete, sequence.context, &room)
         });
         if !accepted {
