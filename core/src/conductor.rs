@@ -1,8 +1,8 @@
 //! The Conductor: the global scheduler as a state machine.
 //!
 //! `handle` takes one fact and the time and writes orders; it never fails, never blocks, and allocates
-//! nothing once its tables have grown to their working size. Facts about unknown or ended attempts are *expected* in a distributed
-//! system: they change nothing and are counted.
+//! nothing once its tables have grown to their working size. Facts about unknown or ended attempts are *expected* in a
+//! distributed system: they change nothing and are counted.
 //!
 //! ```
 //! use conductor_core::action::{Action, Actions};

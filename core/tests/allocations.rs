@@ -1,8 +1,8 @@
 //! Steady state allocates nothing: the core's promise, counted by an allocator of this binary's own.
 //!
 //! Every loop first runs until its tables have their working size and each cached block has been replaced several
-//! times over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any time,
-//! because removed entries take room in it.
+//! times over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any
+//! time, because removed entries take room in it.
 
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;

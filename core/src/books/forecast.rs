@@ -201,9 +201,9 @@ impl Forecast {
         sum.at(now)
     }
 
-    /// Who is expected to decode on the nodes that `on` says: each who is there or will have joined, as likely as `stays`
-    /// says for its slot, the time since it began, and the time from now, or from its beginning, to the moment that is
-    /// asked about.
+    /// Who is expected to decode on the nodes that `on` says: each who is there or will have joined, as likely as
+    /// `stays` says for its slot, the time since it began, and the time from now, or from its beginning, to the moment
+    /// that is asked about.
     #[must_use]
     pub fn expected(
         &self,

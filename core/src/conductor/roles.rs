@@ -15,10 +15,10 @@
 //! process that starts reads its own configuration. If the pool that it leaves shrinks below the minimum in the
 //! meantime it stays.
 //!
-//! The load of a pool is made after v3 section 7 of what the books have, in thousandths. Prefill: the predicted wait in the
-//! queue over the TTFT limit. Decode: the predicted step over the strictest TBT limit, or the part of its HBM that holds KV of
-//! those who decode, if that is more: a node that is full is loaded, however fast its steps are. Requests that are not
-//! there yet do not count, or a backlog of prefill would look like load of decode.
+//! The load of a pool is made after v3 section 7 of what the books have, in thousandths. Prefill: the predicted wait in
+//! the queue over the TTFT limit. Decode: the predicted step over the strictest TBT limit, or the part of its HBM that
+//! holds KV of those who decode, if that is more: a node that is full is loaded, however fast its steps are. Requests
+//! that are not there yet do not count, or a backlog of prefill would look like load of decode.
 
 use super::Conductor;
 use crate::action::{Action, Actions};

@@ -64,8 +64,9 @@ pub enum Moment {
     /// When requests that come now begin to decode at the earliest; who is on the way counts in full. A request with a
     /// long prefill is overtaken by others, who by its own end will have filled what is free now.
     FirstJoin,
-    /// The end of this request's own prefill, with those who are predicted to have joined by then: the rule of v3 section
-    /// 7. A long prompt sees a pool that nobody comes to meanwhile, is admitted, and refused after its long prefill.
+    /// The end of this request's own prefill, with those who are predicted to have joined by then: the rule of v3
+    /// section 7. A long prompt sees a pool that nobody comes to meanwhile, is admitted, and refused after its long
+    /// prefill.
     PrefillEnd,
 }
 

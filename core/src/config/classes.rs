@@ -2,9 +2,10 @@
 //!
 //! Priorities are for who is admitted; a decode node's own check knows no classes.
 //!
-//! Listed from the highest priority to the lowest: a class never passes a load test that one before it would fail,
-//! unless it is owed work (see `books::Shares` for what that guarantees). Without a list there is one class, with the
-//! limits of `[slo]`.
+//! Listed from the highest priority to the lowest: a class never passes a load test that one before it, with the same
+//! limits, would fail, unless it is owed work (see `books::Shares` for what that guarantees). Load is latency over the
+//! class's own limit, so one that may wait longer is admitted to longer queues. Without a list there is one class, with
+//! the limits of `[slo]`.
 
 use super::ConfigError;
 use super::policy::{Ratio, Slo, positive_seconds};

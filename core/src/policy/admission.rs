@@ -5,8 +5,8 @@
 //! this moment's, or the one predicted for when requests that come now begin to decode. Acting on this moment's makes
 //! the two pools swing, because what is admitted now reaches decode only after its prefill.
 //!
-//! A decode load is tested with the rule of the node's own scheduler ([`Room`]): at arrival for the pool's mean node, at
-//! the threshold; by the node for itself, at the limits.
+//! A decode load is tested with the rule of the node's own scheduler ([`Room`]): at arrival for the pool's mean node,
+//! at the threshold; by the node for itself, at the limits.
 
 use crate::action::RejectReason;
 use crate::books::{DecodeBooks, Decoding, Forecast, Question, Stretch};
