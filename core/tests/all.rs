@@ -4,5 +4,6 @@ mod classes;
 mod decode_batch;
 mod driver;
 mod journal;
+mod mangled;
 mod model;
 mod random_events;
