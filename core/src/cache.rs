@@ -83,7 +83,7 @@ macro_rules! each_order {
 /// The cache of one node.
 #[derive(Clone, Debug)]
 pub struct BlockCache {
-    slots: Map<u64, u32>,
+    slots: Map<u32>,
     hashes: Vec<u64>,
     pins: Vec<u32>,
     facts: Vec<BlockFacts>,

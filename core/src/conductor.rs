@@ -163,7 +163,7 @@ pub struct Conductor {
     decode_books: DecodeBooks,
     roles: Roles,
     live: Vec<Option<Live>>,
-    slot_of: Map<u64, u32>,
+    slot_of: Map<u32>,
     free_slots: Vec<u32>,
     now: Nanos,
     counters: Counters,

@@ -22,7 +22,7 @@ use sets::{Residents, Sets};
 /// The index of all cached blocks.
 #[derive(Clone, Debug)]
 pub struct BlockIndex {
-    interned: Map<u64, u32>,
+    interned: Map<u32>,
     hashes: Vec<u64>,
     residents: Vec<Residents>,
     sets: Sets,

@@ -59,7 +59,7 @@ pub struct Backlog {
     lines: Vec<Line>,
     jobs: Vec<(Job, Vec<BlockHash>)>,
     free: Vec<u32>,
-    slot_of: Map<u64, u32>,
+    slot_of: Map<u32>,
 }
 
 impl Backlog {

@@ -11,7 +11,7 @@ use alloc::collections::VecDeque;
 /// When each workflow began.
 #[derive(Debug)]
 pub struct Workflows {
-    began: Map<u64, Nanos>,
+    began: Map<Nanos>,
     /// In order of their beginning, the oldest first.
     order: VecDeque<WorkflowId>,
     most: usize,
