@@ -1,5 +1,7 @@
 //! Means over seeds and how far to trust them.
 
+pub use conductor_sim::report::correlation;
+
 /// Quantiles 0.975 of Student's t by degrees of freedom, from 1: NIST/SEMATECH e-Handbook of Statistical Methods,
 /// 1.3.6.7.2, "Critical Values of the Student's t Distribution", column 0.975.
 const T_975: [f64; 30] = [
@@ -37,20 +39,6 @@ impl Estimate {
         let pairs = of.iter().zip(to);
         Self::of(&pairs.map(|(of, to)| of - to).collect::<Vec<_>>())
     }
-}
-
-/// Pearson's correlation; none of fewer than two pairs, or where one side does not vary.
-#[must_use]
-pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
-    let n = pairs.len() as f64;
-    let mean = |side: fn(&(f64, f64)) -> f64| pairs.iter().map(side).sum::<f64>() / n;
-    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
-    let sum = |product: fn(f64, f64) -> f64| {
-        let products = pairs.iter().map(|pair| product(pair.0 - x, pair.1 - y));
-        products.sum::<f64>()
-    };
-    let found = sum(|dx, dy| dx * dy) / (sum(|dx, _| dx * dx) * sum(|_, dy| dy * dy)).sqrt();
-    Some(found).filter(|found| found.is_finite())
 }
 
 /// Beyond the table, its last value: a little too wide, never too narrow.

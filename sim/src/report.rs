@@ -6,7 +6,7 @@ mod overload;
 
 pub use classes::ClassReport;
 pub use files::{write_requests, write_roles, write_timeline};
-pub use overload::LoadCorrelation;
+pub use overload::{LoadCorrelation, correlation};
 
 use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult};

@@ -42,7 +42,7 @@ impl LoadCorrelation {
                 let later = i.checked_add_signed(lag)?;
                 Some((samples[i].0, samples.get(later)?.1))
             });
-            correlation(&pairs.collect::<Vec<_>>())
+            correlation(&pairs.collect::<Vec<_>>()).unwrap_or_default()
         };
         Self {
             lag_minus_30_s: at(-2),
@@ -55,8 +55,9 @@ impl LoadCorrelation {
     }
 }
 
-/// Pearson's correlation.
-fn correlation(pairs: &[(f64, f64)]) -> f64 {
+/// Pearson's correlation; none where one side does not vary.
+#[must_use]
+pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     let n = pairs.len().max(1) as f64;
     let mean = |value: fn(&(f64, f64)) -> f64| pairs.iter().map(value).sum::<f64>() / n;
     let (mx, my) = (mean(|pair| pair.0), mean(|pair| pair.1));
@@ -67,11 +68,7 @@ fn correlation(pairs: &[(f64, f64)]) -> f64 {
             .sum::<f64>()
     };
     let spread = libm::sqrt(sum(&|x, _| x * x) * sum(&|_, y| y * y));
-    if spread > 0.0 {
-        sum(&|x, y| x * y) / spread
-    } else {
-        0.0
-    }
+    (spread > 0.0).then(|| sum(&|x, y| x * y) / spread)
 }
 
 /// Share of requests that were completed, at whichever try, by quartile of prompt length: shortest quarter first.
