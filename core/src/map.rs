@@ -2,8 +2,8 @@
 //!
 //! Why an own one: nearly half of a replay's time went into a general map. Caches and the index take out as many blocks
 //! as they take in, for ever, and there a removed entry leaves a mark that later searches have to pass, until the table
-//! cleans itself; and it scatters the blocks of a prompt over memory. Here a removal closes the gap, so a table that has
-//! turned over a million times is as quick as a new one, and neighbours stay together.
+//! cleans itself; and it scatters the blocks of a prompt over memory. Here a removal closes the gap, so a table that
+//! has turned over a million times is as quick as a new one, and neighbours stay together.
 //!
 //! Open addressing with linear probing in a table that is at most half full (Knuth, The Art of Computer Programming,
 //! volume 3, section 6.4; algorithm R for removal). Homes are found by multiplicative hashing of all but the last bits
