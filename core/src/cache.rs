@@ -141,6 +141,32 @@ impl BlockCache {
             .count() as u32
     }
 
+    /// How many leading blocks of `chain` are here, and how many of those nobody uses.
+    #[must_use]
+    pub fn reusable(&self, chain: &[BlockHash]) -> (u32, u32) {
+        let here = chain.iter().map_while(|block| self.slots.get(block.0));
+        here.fold((0, 0), |(here, idle), slot| {
+            (here + 1, idle + u32::from(self.pins[slot as usize] == 0))
+        })
+    }
+
+    /// Blocks in use.
+    #[must_use]
+    pub fn pinned(&self) -> usize {
+        self.len() - each_order!(&self.order, order => order.len())
+    }
+
+    /// Lets the block go that the policy says; false if all are in use.
+    pub fn evict_one(&mut self, evicted: &mut Vec<BlockHash>) -> bool {
+        let Some(victim) = each_order!(&mut self.order, order => order.pop()) else {
+            return false;
+        };
+        evicted.push(BlockHash(self.hashes[victim as usize]));
+        self.slots.remove(self.hashes[victim as usize]);
+        self.free.push(victim);
+        true
+    }
+
     /// Pins and uses a block if it is here.
     pub fn pin(&mut self, block: BlockHash) -> Option<BlockSlot> {
         let slot = self.slots.get(block.0)?;
@@ -163,11 +189,8 @@ impl BlockCache {
         if let Some(slot) = self.pin(block) {
             return Some(slot);
         }
-        if self.len() >= self.capacity {
-            let victim = each_order!(&mut self.order, order => order.pop())?;
-            evicted.push(BlockHash(self.hashes[victim as usize]));
-            self.slots.remove(self.hashes[victim as usize]);
-            self.free.push(victim);
+        if self.len() >= self.capacity && !self.evict_one(evicted) {
+            return None;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.hashes.push(0);

@@ -10,6 +10,7 @@
 mod admission;
 mod classes;
 mod cluster;
+mod coupled;
 mod error;
 mod policy;
 mod profile;
@@ -22,11 +23,12 @@ pub use classes::{CLASSES_MAX, ClassConfig, ClassLimits, ClassText, class_named}
 pub use cluster::{
     ClusterConfig, ClusterText, EstimateText, LimitsText, NodeSpec, NodesText, Role, TruthText,
 };
+pub use coupled::{CoupledConfig, CoupledSchedule, CoupledText};
 pub use error::ConfigError;
 pub use policy::{
     DecodeConfig, DecodeSelect, DecodeText, EvictionConfig, EvictionText, PolicyConfig, PolicyText,
     PrefillConfig, PrefillSelect, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo,
     SloText,
 };
-pub use profile::{CostText, Profile, ProfileText};
+pub use profile::{CostText, MixedText, Profile, ProfileText};
 pub use roles::{LoadGapConfig, RolesConfig, RolesText};

@@ -6,9 +6,11 @@
 //!
 //! Not here: fitting (a calibration writes profiles), queues and transfers (`books`, `config::profile`).
 
+mod pass;
 mod polynomial;
 mod table;
 
+pub use pass::{Piece, mixed};
 pub use polynomial::{DecodeCoefficients, Polynomial, PrefillCoefficients};
 pub use table::{Grid, GridError, Table};
 
@@ -32,6 +34,17 @@ pub trait CostModel: Send + Sync {
     /// step, each step adding `batch` tokens. The run must hold for at least one step.
     fn decode(&self, batch: u32, context: Tokens) -> StepRun;
 
+    /// The part of `prefill(prompt, cached)` that brings the reused KV into HBM: what is saved where it is there already.
+    fn load(&self, cached: Tokens) -> Nanos;
+
+    /// What a pass of the engine takes before its first token: reading the weights, launching kernels. Prompts and a
+    /// batch that are computed in one pass pay for it once (see [`mixed`]). By default the smaller of what a prefill of
+    /// no token and a step of one request without context take.
+    fn pass(&self) -> Nanos {
+        let none = Tokens::ZERO;
+        self.prefill(none, none).min(self.decode_step(1, none))
+    }
+
     /// Time of one decode step.
     fn decode_step(&self, batch: u32, context: Tokens) -> Nanos {
         self.decode(batch, context).at(0)
@@ -46,7 +59,7 @@ pub struct Scaled {
 }
 
 /// A multiplier in fixed point, 2^-16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Factor(u64);
 
 impl Factor {
@@ -97,30 +110,40 @@ impl CostModel for Scaled {
     fn decode(&self, batch: u32, context: Tokens) -> StepRun {
         self.decode.of_run(self.inner.decode(batch, context))
     }
+
+    fn load(&self, cached: Tokens) -> Nanos {
+        Nanos(self.prefill.of(self.inner.load(cached).0))
+    }
+
+    fn pass(&self) -> Nanos {
+        Nanos(self.prefill.min(self.decode).of(self.inner.pass().0))
+    }
+}
+
+/// How a node computes a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptCost {
+    /// Reused KV comes from DRAM or beyond: a prefill node.
+    Loaded,
+    /// Reused KV is in HBM already: a coupled node.
+    Resident,
 }
 
 /// The cost models of a cluster: one a profile, and which node has which.
 pub struct Costs {
     models: Vec<Box<dyn CostModel>>,
-    profile_of_node: Vec<u8>,
+    nodes: Vec<(u8, PromptCost)>,
 }
 
 impl Costs {
-    /// Model `profile_of_node[i]` prices node `i`.
+    /// Model `nodes[i].0` prices node `i`.
     ///
     /// # Panics
     /// If a node names a model that is not there: the cluster's parser guarantees it.
     #[must_use]
-    pub fn new(models: Vec<Box<dyn CostModel>>, profile_of_node: Vec<u8>) -> Self {
-        assert!(
-            profile_of_node
-                .iter()
-                .all(|&profile| usize::from(profile) < models.len())
-        );
-        Self {
-            models,
-            profile_of_node,
-        }
+    pub fn new(models: Vec<Box<dyn CostModel>>, nodes: Vec<(u8, PromptCost)>) -> Self {
+        assert!(nodes.iter().all(|node| usize::from(node.0) < models.len()));
+        Self { models, nodes }
     }
 
     /// How many models there are.
@@ -132,7 +155,7 @@ impl Costs {
     /// Which model prices `node`.
     #[must_use]
     pub fn profile(&self, node: NodeId) -> usize {
-        usize::from(self.profile_of_node[node.index()])
+        usize::from(self.nodes[node.index()].0)
     }
 
     /// The model at place `profile`.
@@ -145,6 +168,20 @@ impl Costs {
     #[must_use]
     pub fn of(&self, node: NodeId) -> &dyn CostModel {
         self.model(self.profile(node))
+    }
+
+    /// Time in which `node` computes a prompt whose first `cached` tokens it reuses, with nothing else to do.
+    #[must_use]
+    pub fn prefill(&self, node: NodeId, prompt: Tokens, cached: Tokens) -> Nanos {
+        let model = self.of(node);
+        match self.nodes[node.index()].1 {
+            PromptCost::Loaded => model.prefill(prompt, cached),
+            PromptCost::Resident => Piece {
+                start: cached,
+                end: prompt,
+            }
+            .alone(model),
+        }
     }
 }
 

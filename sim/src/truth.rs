@@ -61,7 +61,7 @@ impl Truth {
         let factor = self
             .prefill
             .factor(ticket.request.0 ^ u64::from(ticket.attempt) << 48);
-        Nanos(factor.of(self.costs.of(node).prefill(end, cached).0))
+        Nanos(factor.of(self.costs.prefill(node, end, cached).0))
     }
 
     /// The steps of a batch; `composition` counts how often the node's batch has changed.

@@ -1,11 +1,12 @@
 //! A cluster: which nodes there are, what each can hold, and how wrong the Conductor's picture of them may be.
 //!
 //! Built-in names are `<P>p<D>d`, with or without `a800-` before: `8p8d`, `a800-10p1d`. A plain count of nodes means
-//! coupled nodes, which do not exist yet.
+//! coupled nodes: `16` or `a800-16`, with `-pc` behind it for prefix caching, `-cp` for chunked prefill.
 
+use super::coupled::{CoupledConfig, CoupledText};
 use super::profile::{checked_name, within};
 use super::{ConfigError, Profile, ProfileText};
-use crate::cost::{CostModel, Costs, Factor, Scaled};
+use crate::cost::{CostModel, Costs, Factor, PromptCost, Scaled};
 use crate::units::Tokens;
 use alloc::boxed::Box;
 use alloc::format;
@@ -49,6 +50,8 @@ pub struct ClusterConfig {
     pub nodes: Vec<NodeSpec>,
     /// The profiles that nodes refer to.
     pub profiles: Vec<Profile>,
+    /// How coupled nodes batch.
+    pub coupled: CoupledConfig,
     /// Requests that may be in the system at once; one more is rejected.
     pub live_requests_max: u32,
     /// Distinct blocks that the index holds.
@@ -74,6 +77,9 @@ pub struct ClusterText {
     pub block_tokens: u64,
     /// `[[nodes]]`: groups of equal nodes, in order.
     pub nodes: Vec<NodesText>,
+    /// `[coupled]`: how coupled nodes batch.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub coupled: CoupledText,
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsText,
@@ -157,6 +163,10 @@ fn default_profile() -> String {
     "a800-llama3-70b".to_string()
 }
 
+fn is_usual(coupled: &CoupledText) -> bool {
+    *coupled == CoupledText::default()
+}
+
 /// FAST'25: trace ids stand for blocks of 512 tokens.
 const fn default_block() -> u64 {
     512
@@ -169,14 +179,16 @@ impl ClusterConfig {
     /// A built-in cluster by name.
     ///
     /// # Errors
-    /// If the name is not understood, has no prefill or no decode node, or means coupled nodes.
+    /// If the name is not understood, or a count is 0 or too large.
     pub fn built_in(name: &str) -> Result<Self, ConfigError> {
-        let error = |message: String| Err(ConfigError::new("cluster", message));
         let shape = name.strip_prefix("a800-").unwrap_or(name);
-        if shape.parse::<u64>().is_ok() {
-            return error(format!(
-                "\"{name}\" means coupled nodes, which are not built yet: expected <P>p<D>d, for example \"8p8d\""
-            ));
+        let full = format!("a800-{shape}");
+        let (counts, ending) = match shape.split_once('-') {
+            Some((counts, ending)) => (counts, Some(ending)),
+            None => (shape, None),
+        };
+        if let (Ok(count), Some(engine)) = (counts.parse(), CoupledText::built_in(ending)) {
+            return Self::coupled(&full, &default_profile(), count, engine);
         }
         let counts = shape
             .strip_suffix('d')
@@ -184,16 +196,15 @@ impl ClusterConfig {
         let counts =
             counts.and_then(|(p, d)| Some((p.parse::<u64>().ok()?, d.parse::<u64>().ok()?)));
         let Some((prefill, decode)) = counts else {
-            return error(format!(
-                "unknown cluster \"{name}\", expected <P>p<D>d (for example \"a800-8p8d\" or \"10p1d\") or a TOML file"
+            return Err(ConfigError::new(
+                "cluster",
+                format_args!(
+                    "unknown cluster \"{name}\", expected <P>p<D>d (for example \"a800-8p8d\" or \"10p1d\"), a count of \
+                     coupled nodes (\"a800-16\", \"a800-16-pc\", \"a800-16-cp\") or a TOML file"
+                ),
             ));
         };
-        Self::disaggregated(
-            &format!("a800-{shape}"),
-            &default_profile(),
-            prefill,
-            decode,
-        )
+        Self::disaggregated(&full, &default_profile(), prefill, decode)
     }
 
     /// `prefill` and `decode` nodes of one built-in profile.
@@ -206,7 +217,30 @@ impl ClusterConfig {
         prefill: u64,
         decode: u64,
     ) -> Result<Self, ConfigError> {
-        let group = |count, role| NodesText {
+        let nodes = [(prefill, Role::Prefill), (decode, Role::Decode)];
+        Self::of_groups(name, profile, &nodes, CoupledText::default())
+    }
+
+    /// `count` coupled nodes of one built-in profile, with this engine.
+    ///
+    /// # Errors
+    /// If the count is 0 or too large, or a setting of the engine is out of its bounds.
+    pub fn coupled(
+        name: &str,
+        profile: &str,
+        count: u64,
+        engine: CoupledText,
+    ) -> Result<Self, ConfigError> {
+        Self::of_groups(name, profile, &[(count, Role::Coupled)], engine)
+    }
+
+    fn of_groups(
+        name: &str,
+        profile: &str,
+        groups: &[(u64, Role)],
+        coupled: CoupledText,
+    ) -> Result<Self, ConfigError> {
+        let group = |&(count, role): &(u64, Role)| NodesText {
             count,
             role,
             profile: None,
@@ -218,7 +252,8 @@ impl ClusterConfig {
                 name: name.to_string(),
                 profile: profile.to_string(),
                 block_tokens: default_block(),
-                nodes: Vec::from([group(prefill, Role::Prefill), group(decode, Role::Decode)]),
+                nodes: groups.iter().map(group).collect(),
+                coupled,
                 limits: LimitsText::default(),
                 estimate: EstimateText::default(),
                 truth: TruthText::default(),
@@ -248,12 +283,6 @@ impl ClusterConfig {
         let mut nodes = Vec::new();
         for group in &text.nodes {
             within("nodes.count", group.count, 1, Self::NODES_MAX)?;
-            if group.role == Role::Coupled {
-                return Err(ConfigError::new(
-                    "nodes.role",
-                    "coupled nodes are not built yet",
-                ));
-            }
             let profile = profile_number(
                 group.profile.as_ref().unwrap_or(&text.profile),
                 profiles,
@@ -281,15 +310,24 @@ impl ClusterConfig {
             )?;
             nodes.extend((0..group.count).map(|_| node));
         }
-        for (role, name) in [(Role::Prefill, "prefill"), (Role::Decode, "decode")] {
-            if !nodes.iter().any(|node| node.role == role) {
+        let has = |role| nodes.iter().any(|node: &NodeSpec| node.role == role);
+        for (role, name, other) in [
+            (Role::Prefill, "prefill", Role::Decode),
+            (Role::Decode, "decode", Role::Prefill),
+        ] {
+            if !has(role) && (has(other) || !has(Role::Coupled)) {
                 return Err(ConfigError::new(
                     "nodes.count",
-                    format_args!("expected at least one {name} node"),
+                    format_args!("expected at least one {name} node, or coupled nodes only"),
                 ));
             }
         }
-        let held: u64 = nodes.iter().map(|node| u64::from(node.cache_blocks)).sum();
+        let coupled = text.coupled.checked()?;
+        let held = |node: &NodeSpec| match node.role {
+            Role::Coupled => u64::from(node.hbm_blocks),
+            Role::Prefill | Role::Decode => u64::from(node.cache_blocks),
+        };
+        let held: u64 = nodes.iter().map(held).sum();
         let factor = |key: &str, value: f64| {
             Factor::from_f64(value).ok_or_else(|| {
                 ConfigError::new(
@@ -314,6 +352,7 @@ impl ClusterConfig {
             block,
             nodes,
             profiles: used,
+            coupled,
             live_requests_max: within(
                 "limits.live_requests",
                 text.limits.live_requests,
@@ -386,9 +425,18 @@ impl ClusterConfig {
     fn costs(&self, cost: impl Fn(&Profile) -> Box<dyn CostModel>) -> Costs {
         Costs::new(
             self.profiles.iter().map(cost).collect(),
-            self.nodes.iter().map(|node| node.profile).collect(),
+            self.nodes.iter().map(prompt_cost).collect(),
         )
     }
+}
+
+/// Which model prices a node, and how.
+fn prompt_cost(node: &NodeSpec) -> (u8, PromptCost) {
+    let prompt = match node.role {
+        Role::Prefill | Role::Decode => PromptCost::Loaded,
+        Role::Coupled => PromptCost::Resident,
+    };
+    (node.profile, prompt)
 }
 
 /// The number of profile `name` among those used, adding it if it is new.
@@ -415,7 +463,7 @@ mod tests {
 
     #[test]
     fn names_and_files_give_the_same_cluster() {
-        for name in ["a800-8p8d", "8p8d", "10p1d"] {
+        for name in ["a800-8p8d", "8p8d", "10p1d", "16", "a800-4-pc", "2-cp"] {
             let cluster = ClusterConfig::built_in(name).expect(name);
             assert_eq!(
                 ClusterConfig::parse(&cluster.to_toml(), &[]),
@@ -436,7 +484,8 @@ mod tests {
         for (name, expected) in [
             ("0p8d", "expected a whole number from 1 to 60000, found 0"),
             ("8p0d", "expected a whole number from 1 to 60000, found 0"),
-            ("a800-16", "coupled nodes, which are not built yet"),
+            ("a800-16-x", "unknown cluster \"a800-16-x\""),
+            ("0", "expected a whole number from 1 to 60000, found 0"),
             ("huge", "unknown cluster \"huge\""),
             ("99999p1d", "found 99999"),
         ] {

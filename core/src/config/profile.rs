@@ -73,6 +73,17 @@ pub struct ProfileText {
     pub prefill: CostText,
     /// Cost of decode steps.
     pub decode: CostText,
+    /// `[mixed]`: cost of passes that compute pieces of prompts and a batch together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<MixedText>,
+}
+
+/// `[mixed]`
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixedText {
+    /// See [`CostModel::pass`]; by default the smaller of the fixed parts of prefill and decode.
+    pub pass_s: f64,
 }
 
 /// A cost as polynomial or table. Which keys belong to which is in the profile documentation.
@@ -117,6 +128,7 @@ pub struct CostText {
 struct Halves<P, D> {
     prefill: P,
     decode: D,
+    pass: Nanos,
 }
 
 impl<P: CostModel, D: CostModel> CostModel for Halves<P, D> {
@@ -127,6 +139,14 @@ impl<P: CostModel, D: CostModel> CostModel for Halves<P, D> {
     fn decode(&self, batch: u32, context: Tokens) -> crate::steps::StepRun {
         self.decode.decode(batch, context)
     }
+
+    fn load(&self, cached: Tokens) -> Nanos {
+        self.prefill.load(cached)
+    }
+
+    fn pass(&self) -> Nanos {
+        self.pass
+    }
 }
 
 impl CostModel for Box<dyn CostModel> {
@@ -136,6 +156,14 @@ impl CostModel for Box<dyn CostModel> {
 
     fn decode(&self, batch: u32, context: Tokens) -> crate::steps::StepRun {
         (**self).decode(batch, context)
+    }
+
+    fn load(&self, cached: Tokens) -> Nanos {
+        (**self).load(cached)
+    }
+
+    fn pass(&self) -> Nanos {
+        (**self).pass()
     }
 }
 
@@ -279,7 +307,21 @@ impl Profile {
                 decode: d.grid("decode")?,
             })
         };
-        Ok(Box::new(Halves { prefill, decode }))
+        let pass = match self.text.mixed {
+            Some(MixedText { pass_s }) => Nanos::from_secs_f64(pass_s)
+                .filter(|_| pass_s <= 3600.0)
+                .ok_or_else(|| seconds_expected("mixed.pass_s", pass_s))?,
+            // The smaller of what a prefill of no token and a step of one request without context take.
+            None => {
+                let none = Tokens::ZERO;
+                prefill.prefill(none, none).min(decode.decode_step(1, none))
+            }
+        };
+        Ok(Box::new(Halves {
+            prefill,
+            decode,
+            pass,
+        }))
     }
 }
 

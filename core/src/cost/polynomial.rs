@@ -71,6 +71,15 @@ impl CostModel for Polynomial {
             steps: u64::MAX,
         }
     }
+
+    fn load(&self, cached: Tokens) -> Nanos {
+        let c = &self.prefill;
+        if cached.is_zero() {
+            return Nanos::ZERO;
+        }
+        let fixed = u128::from(c.hit_base) + u128::from(c.per_cached_token) * u128::from(cached.0);
+        Nanos(u64::try_from(fixed >> FRACTION_BITS).unwrap_or(u64::MAX))
+    }
 }
 
 #[cfg(test)]

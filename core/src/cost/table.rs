@@ -135,7 +135,7 @@ impl Line {
 /// A table cost model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Rows: cached tokens. Columns: prompt tokens.
+    /// Rows: cached tokens, or one row if nothing was measured with reuse. Columns: prompt tokens.
     pub prefill: Grid,
     /// Rows: batch. Columns: context tokens *a request*.
     pub decode: Grid,
@@ -143,7 +143,14 @@ pub struct Table {
 
 impl CostModel for Table {
     fn prefill(&self, prompt: Tokens, cached: Tokens) -> Nanos {
-        Nanos(self.prefill.line(cached.0, prompt.0).at(prompt.0) >> FRACTION_BITS)
+        let at = |prompt: u64| self.prefill.line(cached.0, prompt).at(prompt);
+        let whole = at(prompt.0);
+        // Where nothing was measured with reuse, what is reused saves what it would cost alone, but for the pass.
+        let saved = match self.prefill.rows.len() {
+            1 if !cached.is_zero() => at(cached.0) - at(0),
+            _ => 0,
+        };
+        Nanos(whole.saturating_sub(saved) >> FRACTION_BITS)
     }
 
     fn decode(&self, batch: u32, context: Tokens) -> StepRun {
@@ -169,6 +176,11 @@ impl CostModel for Table {
             slope: line.slope,
             steps,
         }
+    }
+
+    /// A table does not say what of a prefill is loading.
+    fn load(&self, _cached: Tokens) -> Nanos {
+        Nanos::ZERO
     }
 }
 

@@ -83,9 +83,8 @@ impl PrefillContext<'_> {
     /// Predicted prefill time on `node` with `blocks` reused.
     #[must_use]
     pub fn prefill(&self, node: NodeId, blocks: u32) -> Nanos {
-        self.costs
-            .of(node)
-            .prefill(self.input, self.cached_tokens(blocks))
+        let cached = self.cached_tokens(blocks);
+        self.costs.prefill(node, self.input, cached)
     }
 
     /// Predicted time to copy the blocks from `local` to `reuse` to `node`. What else the NICs carry is not
