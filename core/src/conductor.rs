@@ -42,7 +42,7 @@ use roles::Roles;
 
 use crate::action::Actions;
 use crate::books::{Backlog, DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
-use crate::config::{ClusterConfig, NodeSpec, PolicyConfig, Ratio, ReplicationConfig};
+use crate::config::{ClusterConfig, NodeSpec, PolicyConfig, Ratio, ReplicationConfig, Role};
 use crate::cost::Costs;
 use crate::event::Event;
 use crate::ids::{ClassId, NodeId, RequestId, Ticket, WorkflowId};
@@ -178,12 +178,16 @@ impl Conductor {
         let nodes = cluster.nodes.len();
         let capacity = |node: &NodeSpec| cluster.block * u64::from(node.hbm_blocks);
         let capacity = cluster.nodes.iter().map(capacity);
+        let coupled = |node: &NodeSpec| node.role == Role::Coupled;
+        let coupled: Vec<bool> = cluster.nodes.iter().map(coupled).collect();
         let fetch = match policy.replication {
             ReplicationConfig::LeaveCopy => policy.prefill.balancing_threshold,
             // Any match that is longer at all.
             ReplicationConfig::OnePool => policy.prefill.balancing_threshold.or(Some(Ratio(1000))),
             ReplicationConfig::Off => None,
         };
+        // What a coupled node caches is in its HBM: its engine neither lends nor borrows blocks.
+        let fetch = fetch.filter(|_| !coupled.contains(&true));
         Self {
             fetch,
             prefill_policy: policy::prefill::build(policy.prefill.select, seed),
@@ -197,7 +201,7 @@ impl Conductor {
             index: BlockIndex::new(nodes, cluster.index_blocks_max as usize, 1 << 16),
             matches: Matches::new(nodes),
             prefill_books: PrefillBooks::new(nodes),
-            decode_books: DecodeBooks::new(capacity.collect()),
+            decode_books: DecodeBooks::new(capacity.collect(), coupled),
             roles: Roles::new(policy.roles, &cluster),
             live: Vec::new(),
             slot_of: Map::with_capacity(1 << 10),

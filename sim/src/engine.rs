@@ -4,6 +4,7 @@
 //! long things take. Facts and orders go through one place (`tell`), which also keeps the journal.
 
 mod arrivals;
+mod coupled;
 mod decode;
 mod flows;
 mod prefill;
@@ -27,7 +28,7 @@ use conductor_core::cost::Costs;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::journal::{self, Header, Recorder};
-use conductor_core::node::{CacheChanges, Ended, JobId};
+use conductor_core::node::{CacheChanges, CoupledNews, Ended, JobId};
 use conductor_core::units::{Bytes, Nanos};
 use conductor_core::workload::WorkloadRequest;
 use flows::Purpose;
@@ -82,6 +83,8 @@ pub struct RunResult {
     pub events: u64,
     /// Bytes that crossed the network between nodes, and how long each such transfer took.
     pub transfers: Transfers,
+    /// How often a request on a coupled node has lost its KV and was computed anew.
+    pub recomputed: u64,
     /// Nodes that changed their role, in order of time.
     pub role_changes: Vec<RoleChange>,
 }
@@ -125,6 +128,8 @@ struct Live {
     stream: Option<FlowId>,
     /// Blocks from another node.
     copy: Copy,
+    /// When its prefill began, on a coupled node.
+    begun: Nanos,
     first_token: Nanos,
     /// What its client was asked to wait when it was turned away.
     retry_after: Option<Nanos>,
@@ -174,6 +179,7 @@ struct Engine<'a> {
     unfinished: usize,
     changes: CacheChanges,
     ended: Vec<Ended>,
+    news: CoupledNews,
     loads: Loads,
     result: RunResult,
     tokens: PoolSample,
@@ -206,6 +212,7 @@ pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
     engine.conductor.assert_idle();
     engine.result.digest = engine.recorder.digest().to_string();
     engine.result.counters = *engine.conductor.counters();
+    engine.result.recomputed = engine.recomputed();
     let end = engine.recorder.end();
     if let Some(journal) = engine.observer.journal {
         writeln!(journal, "{}", journal::encode_end(&end))?;
@@ -238,6 +245,7 @@ impl<'a> Engine<'a> {
             unfinished: 0,
             changes: CacheChanges::default(),
             ended: Vec::new(),
+            news: CoupledNews::default(),
             loads: Loads::default(),
             result: RunResult {
                 records: Vec::new(),
@@ -247,6 +255,7 @@ impl<'a> Engine<'a> {
                 simulated: Nanos::ZERO,
                 events: 0,
                 transfers: Transfers::default(),
+                recomputed: 0,
                 role_changes: Vec::new(),
             },
             tokens: PoolSample::default(),
@@ -304,6 +313,7 @@ impl<'a> Engine<'a> {
         let idle = self.nodes.iter().all(|node| match node {
             Node::Prefill(node) => node.running.is_none(),
             Node::Decode(node) => node.running.is_none(),
+            Node::Coupled(node) => node.running.is_none(),
         });
         idle && self.network.next_end().is_none()
             && self.deliveries.is_empty()
@@ -406,6 +416,7 @@ impl<'a> Engine<'a> {
         match &self.nodes[node.index()] {
             Node::Prefill(_) => self.prefill_due(node),
             Node::Decode(_) => self.decode_due(node),
+            Node::Coupled(_) => self.coupled_due(node),
         }
     }
 
@@ -452,6 +463,12 @@ impl<'a> Engine<'a> {
                     batch: node.batch.batch() as u32,
                     used: node.batch.context().0 as f64
                         / (self.config.cluster.block.0 as f64 * f64::from(spec.hbm_blocks)),
+                },
+                Node::Coupled(node) => NodeSample {
+                    load,
+                    queued: node.batch.waiting() as u32,
+                    batch: node.batch.batch() as u32,
+                    used: node.batch.used_now() as f64 / f64::from(spec.hbm_blocks),
                 },
             };
             self.result.timeline.nodes.push(sample);

@@ -8,7 +8,7 @@
 //! The Conductor never sees this object: it estimates with its own.
 
 use conductor_core::config::ClusterConfig;
-use conductor_core::cost::{Costs, Factor};
+use conductor_core::cost::{Costs, Factor, Piece, mixed};
 use conductor_core::ids::{NodeId, Ticket};
 use conductor_core::rng::Stream;
 use conductor_core::steps::StepRun;
@@ -58,10 +58,27 @@ impl Truth {
     /// Time to compute the prompt's tokens from `cached` up to `end`.
     #[must_use]
     pub fn prefill(&self, node: NodeId, ticket: Ticket, end: Tokens, cached: Tokens) -> Nanos {
-        let factor = self
-            .prefill
-            .factor(ticket.request.0 ^ u64::from(ticket.attempt) << 48);
+        let factor = self.prefill_factor(ticket);
         Nanos(factor.of(self.costs.prefill(node, end, cached).0))
+    }
+
+    /// Time of a pass over pieces of prompts, the first of which is `ticket`'s, and a step of a batch.
+    #[must_use]
+    pub fn pass(
+        &self,
+        node: NodeId,
+        ticket: Ticket,
+        pieces: &[Piece],
+        batch: u32,
+        context: Tokens,
+    ) -> Nanos {
+        let time = mixed(self.costs.of(node), pieces, batch, context);
+        Nanos(self.prefill_factor(ticket).of(time.0))
+    }
+
+    fn prefill_factor(&self, ticket: Ticket) -> Factor {
+        let draw = ticket.request.0 ^ u64::from(ticket.attempt) << 48;
+        self.prefill.factor(draw)
     }
 
     /// The steps of a batch; `composition` counts how often the node's batch has changed.

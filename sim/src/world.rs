@@ -3,7 +3,7 @@
 use crate::network::{LinkId, Network, Path, over};
 use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, Role};
 use conductor_core::ids::NodeId;
-use conductor_core::node::{DecodeBatch, JobId, PrefillQueue};
+use conductor_core::node::{CoupledBatch, DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
 use conductor_core::units::Nanos;
 
@@ -14,6 +14,7 @@ const LINKS_PER_NODE: u32 = 3;
 pub(crate) enum Node {
     Prefill(PrefillNode),
     Decode(DecodeNode),
+    Coupled(CoupledNode),
 }
 
 /// A prefill node and what it is computing.
@@ -41,7 +42,15 @@ pub(crate) struct DecodeNode {
     pub(crate) priced: Option<(u64, StepRun)>,
 }
 
-/// A run of decode steps that is under way.
+/// A coupled node and the run that it is in.
+pub(crate) struct CoupledNode {
+    pub(crate) batch: CoupledBatch,
+    pub(crate) running: Option<Steps>,
+    /// As of a decode node.
+    pub(crate) priced: Option<(u64, StepRun)>,
+}
+
+/// A run of decode steps, or one pass of a coupled node, that is under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
     pub(crate) started: Nanos,
@@ -93,7 +102,15 @@ pub(crate) fn machine(
                 priced: None,
             })
         }
-        Role::Coupled => unreachable!("the cluster's parser refuses coupled nodes"),
+        Role::Coupled => {
+            let (engine, block) = (cluster.coupled, cluster.block);
+            let batch = CoupledBatch::new(engine, block, spec.hbm_blocks, eviction);
+            Node::Coupled(CoupledNode {
+                batch,
+                running: None,
+                priced: None,
+            })
+        }
     }
 }
 

@@ -166,6 +166,36 @@ pub(crate) fn switching() -> impl Strategy<Value = Scenario> {
     )
 }
 
+/// Coupled nodes of every form, with HBM so small that requests lose their KV; in some clusters beside prefill and decode
+/// nodes.
+pub(crate) fn coupled() -> impl Strategy<Value = Scenario> {
+    let schedule = prop_oneof![Just("prefill-first"), Just("chunked")];
+    let engine = (schedule, any::<bool>(), 1_u64..200, 1_u64..9, 0_u64..30);
+    let nodes = (1_u64..4, 25_u64..60, any::<bool>());
+    let noise = prop_oneof![Just((0.0, 0.0)), Just((0.3, 0.2))];
+    (scenarios(), engine, nodes, noise).prop_map(|(mut scenario, engine, nodes, noise)| {
+        let (schedule, caching, pass, requests, watermark) = engine;
+        let (count, hbm, beside) = nodes;
+        let pools = if beside {
+            "[[nodes]]\ncount = 1\nrole = \"prefill\"\n[[nodes]]\ncount = 1\nrole = \"decode\"\n"
+        } else {
+            ""
+        };
+        scenario.cluster = format!(
+            "name = \"coupled\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n\
+             [[nodes]]\ncount = {count}\nrole = \"coupled\"\nhbm_kv_tokens = {}\n{pools}\
+             [coupled]\nschedule = \"{schedule}\"\nprefix_caching = {caching}\npass_tokens = {pass}\n\
+             batch_requests = {requests}\nwatermark = {:?}\n\
+             [truth]\nprefill_noise = {:?}\ndecode_noise = {:?}\n",
+            hbm * BLOCK,
+            watermark as f64 / 100.0,
+            noise.0,
+            noise.1,
+        );
+        scenario
+    })
+}
+
 pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
     // From links that nobody notices to such that a prompt's KV takes longer than its prefill.
     let links = prop_oneof![Just(100.0), Just(0.05), Just(0.004)];

@@ -1,6 +1,6 @@
 //! What every run must obey, whatever the cluster: causality, conservation, repeatability, and a journal that holds.
 
-use crate::clusters::{scenarios, switching};
+use crate::clusters::{coupled, scenarios, switching};
 use conductor_core::journal::Auditor;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_sim::record::{Outcome, RequestRecord};
@@ -83,7 +83,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_run_is_causal_and_loses_nothing(scenario in prop_oneof![3 => scenarios(), 1 => switching()]) {
+    fn every_run_is_causal_and_loses_nothing(scenario in prop_oneof![3 => scenarios(), 1 => switching(), 2 => coupled()]) {
         let mut journal = Vec::new();
         let observer = Observer { journal: Some(&mut journal), progress: None };
         let result = scenario.run_observed(Mode::FastForward, observer);

@@ -1,11 +1,11 @@
 //! A node that jumps to its next change does to the nanosecond what it does step by step.
 
-use crate::clusters::{BLOCK, Scenario, profile, scenarios, switching};
+use crate::clusters::{BLOCK, Scenario, coupled, profile, scenarios, switching};
 use conductor_core::config::Role;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::Mode;
-use conductor_sim::record::Outcome;
+use conductor_sim::record::{Outcome, RequestRecord};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
-    fn jumping_equals_stepping(scenario in prop_oneof![5 => scenarios(), 1 => switching()]) {
+    fn jumping_equals_stepping(scenario in prop_oneof![5 => scenarios(), 1 => switching(), 3 => coupled()]) {
         let jumped = scenario.run(Mode::FastForward);
         let stepped = scenario.run(Mode::StepByStep);
         for (jumped, stepped) in jumped.records.iter().zip(&stepped.records) {
@@ -99,4 +99,16 @@ fn the_random_runs_reach_every_corner() {
         }
     }
     assert!(switches.iter().all(|&count| count > 10), "{switches:?}");
+    let (mut recomputed, mut hits) = (0, 0);
+    for _ in 0..60 {
+        let drawn = coupled().new_tree(&mut runner).expect("it can be drawn");
+        let result = drawn.current().run(Mode::FastForward);
+        recomputed += result.recomputed;
+        let hit = |record: &&RequestRecord| record.hit_blocks > 0;
+        hits += result.records.iter().filter(hit).count();
+    }
+    assert!(
+        recomputed > 10 && hits > 10,
+        "lost their KV: {recomputed}, hits: {hits}"
+    );
 }

@@ -20,6 +20,8 @@ pub struct DecodeBooks {
     decoding_tokens: Vec<Tokens>,
     /// KV tokens that fit.
     capacity: Vec<Tokens>,
+    /// Coupled nodes, which decode what they have computed themselves and take no other's KV.
+    coupled: Vec<bool>,
     /// Nodes that are up, by requests assigned, then by tokens reserved.
     by_count: NodeOrder,
     /// Nodes that are up, by predicted step time with one request more, then by tokens reserved.
@@ -29,7 +31,7 @@ pub struct DecodeBooks {
 impl DecodeBooks {
     /// Empty books; `capacity` is each node's, whatever its role, for it may change. None is up.
     #[must_use]
-    pub fn new(capacity: Vec<Tokens>) -> Self {
+    pub fn new(capacity: Vec<Tokens>, coupled: Vec<bool>) -> Self {
         let nodes = capacity.len();
         Self {
             assigned: vec![0; nodes],
@@ -37,6 +39,7 @@ impl DecodeBooks {
             decoding: vec![0; nodes],
             decoding_tokens: vec![Tokens::ZERO; nodes],
             capacity,
+            coupled,
             by_count: NodeOrder::new(nodes),
             by_tbt: NodeOrder::new(nodes),
         }
@@ -86,6 +89,12 @@ impl DecodeBooks {
     #[must_use]
     pub fn has_room(&self, node: NodeId, tokens: Tokens) -> bool {
         self.reserved(node) + tokens <= self.capacity(node)
+    }
+
+    /// True if the node takes KV that another has computed.
+    #[must_use]
+    pub fn takes_kv(&self, node: NodeId) -> bool {
+        !self.coupled[node.index()]
     }
 
     /// True if the node takes work.

@@ -6,11 +6,12 @@ use crate::units::Nanos;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The request that a node is computing.
+/// What a node is computing: one request, on a coupled node perhaps several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Running {
     started: Nanos,
     work: Nanos,
+    requests: u32,
 }
 
 /// Books of all prefill nodes; columns are indexed by node, those of other roles stay zero.
@@ -191,14 +192,26 @@ impl PrefillBooks {
     /// A waiting request that was entered with `booked` has started and is now predicted to take `work`.
     pub fn start(&mut self, node: NodeId, now: Nanos, booked: Nanos, work: Nanos) {
         self.waiting[node.index()] -= booked;
-        self.running[node.index()] = Some(Running { started: now, work });
+        let before = self.running[node.index()];
+        let left = before.map_or(Nanos::ZERO, |head| {
+            (head.started + head.work).saturating_sub(now)
+        });
+        self.running[node.index()] = Some(Running {
+            started: now,
+            work: left + work,
+            requests: before.map_or(0, |head| head.requests) + 1,
+        });
         self.touch(node, now);
     }
 
-    /// The running request has ended.
+    /// A running request has ended.
     pub fn finish(&mut self, node: NodeId, now: Nanos) {
         self.assigned[node.index()] -= 1;
-        self.running[node.index()] = None;
+        let running = self.running[node.index()].filter(|head| head.requests > 1);
+        self.running[node.index()] = running.map(|head| Running {
+            requests: head.requests - 1,
+            ..head
+        });
         self.touch(node, now);
     }
 

@@ -3,7 +3,7 @@
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
 use crate::books::{Allowed, Stretch};
-use crate::config::{ClassLimits, Moment, Ratio};
+use crate::config::{ClassLimits, Moment, Ratio, Role};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
 use crate::node::Room;
@@ -134,7 +134,11 @@ impl Conductor {
         };
         let prefill = self.prefill_policy.place(&context)?;
         let tokens = input + self.policy.decode.output_reserve;
-        let decode = self.decode_policy.place(&self.decode_books, tokens)?;
+        let decode = match self.cluster.nodes[prefill.node.index()].role {
+            Role::Coupled if tokens <= self.decode_books.capacity(prefill.node) => prefill.node,
+            Role::Coupled => return None,
+            Role::Prefill | Role::Decode => self.decode_policy.place(&self.decode_books, tokens)?,
+        };
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
         let stretch = self.predict(arrival, decode, self.now + ttft);
         Some(Placed {

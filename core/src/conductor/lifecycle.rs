@@ -3,7 +3,6 @@
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
 use crate::books::Stretch;
-use crate::config::Role;
 use crate::ids::{NodeId, RequestId, Ticket};
 use crate::units::{Nanos, Tokens};
 
@@ -33,6 +32,10 @@ impl Conductor {
         live.phase = Phase::Transferring;
         self.forecast.expect_at(slot, self.now);
         self.live[slot] = Some(live);
+        if live.prefill == live.decode {
+            // A coupled node: the KV is where it is needed.
+            self.transfer_finished(ticket);
+        }
     }
 
     pub(super) fn transfer_finished(&mut self, ticket: Ticket) {
@@ -111,11 +114,11 @@ impl Conductor {
             self.node_down(node, actions);
         }
         match self.cluster.nodes.get(node.index()).map(|spec| spec.role) {
-            Some(role @ (Role::Prefill | Role::Decode)) => {
+            Some(role) => {
                 self.roles.restarted(node, role);
                 self.join(node, role);
             }
-            Some(Role::Coupled) | None => self.counters.stale += 1,
+            None => self.counters.stale += 1,
         }
     }
 

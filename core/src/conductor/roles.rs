@@ -47,8 +47,11 @@ impl Roles {
     pub(super) fn new(config: RolesConfig, cluster: &ClusterConfig) -> Self {
         Self {
             watch: match config {
-                RolesConfig::Off => None,
-                RolesConfig::LoadGap(config) => Some(LoadGap::new(config)),
+                // A coupled node has no other pool to go to.
+                RolesConfig::LoadGap(config) if cluster.count(Role::Coupled) == 0 => {
+                    Some(LoadGap::new(config))
+                }
+                RolesConfig::LoadGap(_) | RolesConfig::Off => None,
             },
             role: cluster.nodes.iter().map(|node| node.role).collect(),
             leaving: None,
@@ -157,7 +160,10 @@ impl Conductor {
         match role {
             Role::Prefill => self.prefill_books.node_up(node, self.now),
             Role::Decode => self.decode_books.node_up(node, &self.costs),
-            Role::Coupled => unreachable!("the cluster's parser refuses coupled nodes"),
+            Role::Coupled => {
+                self.prefill_books.node_up(node, self.now);
+                self.decode_books.node_up(node, &self.costs);
+            }
         }
     }
 

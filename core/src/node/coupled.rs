@@ -159,6 +159,12 @@ impl CoupledBatch {
         self.batch.is_empty() && self.waiting.is_empty() && self.computing.is_empty()
     }
 
+    /// Blocks of HBM in use, cached ones that nobody uses included.
+    #[must_use]
+    pub fn used_now(&self) -> u64 {
+        self.used(0)
+    }
+
     /// How often a sequence has joined or left the batch.
     #[must_use]
     pub const fn composition(&self) -> u64 {
@@ -213,6 +219,16 @@ impl CoupledBatch {
     /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, at `now`,
     /// or when a request comes to an idle node.
     pub fn start(&mut self, now: Nanos, news: &mut CoupledNews) -> Option<CoupledRun> {
+        loop {
+            let run = self.plan(now, news);
+            // Who had the node for itself and was given up has left it empty; whoever waits can then be taken in.
+            if run.is_some() || self.waiting.is_empty() {
+                return run;
+            }
+        }
+    }
+
+    fn plan(&mut self, now: Nanos, news: &mut CoupledNews) -> Option<CoupledRun> {
         self.pieces.clear();
         self.pieces_of.clear();
         let lost = match self.config.schedule {

@@ -37,16 +37,9 @@ impl DecodePolicy for LeastTbt {
 }
 
 fn first_with_room(books: &DecodeBooks, order: &[NodeId], tokens: Tokens) -> Option<NodeId> {
-    let room = order
-        .iter()
-        .copied()
-        .find(|&node| books.has_room(node, tokens));
-    room.or_else(|| {
-        order
-            .iter()
-            .copied()
-            .find(|&node| tokens <= books.capacity(node))
-    })
+    let nodes = || order.iter().copied().filter(|&node| books.takes_kv(node));
+    let room = nodes().find(|&node| books.has_room(node, tokens));
+    room.or_else(|| nodes().find(|&node| tokens <= books.capacity(node)))
 }
 
 /// The policy that the file names.
@@ -70,7 +63,7 @@ mod tests {
             .expect("built in")
             .estimate();
         let capacity = Vec::from([Tokens(0), Tokens(100), Tokens(100), Tokens(1_000)]);
-        let mut books = DecodeBooks::new(capacity);
+        let mut books = DecodeBooks::new(capacity, Vec::from([false; 4]));
         let nodes: Vec<NodeId> = (1..4).map(NodeId).collect();
         for &node in &nodes {
             books.node_up(node, &costs);

@@ -52,6 +52,7 @@ impl Engine<'_> {
             job: None,
             stream: None,
             copy: Copy::Nothing,
+            begun: Nanos::ZERO,
             first_token: Nanos::ZERO,
             retry_after: None,
             record,

@@ -13,7 +13,7 @@ impl Engine<'_> {
     fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
         match &mut self.nodes[node.index()] {
             Node::Decode(machine) => machine,
-            Node::Prefill(_) => {
+            Node::Prefill(_) | Node::Coupled(_) => {
                 unreachable!("{node} is asked for as a decode node, as the cluster says it is")
             }
         }
@@ -150,7 +150,7 @@ impl Engine<'_> {
     }
 
     /// Tells the Conductor who has left, and closes their records.
-    fn report_ended(&mut self) -> Result<(), SimError> {
+    pub(super) fn report_ended(&mut self) -> Result<(), SimError> {
         let ended = std::mem::take(&mut self.ended);
         for &conductor_core::node::Ended {
             ticket,

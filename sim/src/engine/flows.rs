@@ -58,7 +58,11 @@ impl Engine<'_> {
             Node::Prefill(sender) => sender
                 .queue
                 .pin_copy(&live.request.blocks[range], &mut pins),
-            Node::Decode(_) => unreachable!("{from} is a prefill node: it has reported blocks"),
+            Node::Decode(_) | Node::Coupled(_) => {
+                unreachable!(
+                    "{from} is a prefill node: it has reported blocks that others may copy"
+                )
+            }
         }
         if pins.is_empty() {
             return;
@@ -157,7 +161,9 @@ impl Engine<'_> {
         }
         match &mut self.nodes[from.index()] {
             Node::Prefill(sender) => sender.queue.unpin_copy(&pins),
-            Node::Decode(_) => unreachable!("{from} is a prefill node: it has sent blocks"),
+            Node::Decode(_) | Node::Coupled(_) => {
+                unreachable!("{from} is a prefill node: it has sent blocks")
+            }
         }
         self.result.transfers.time += now - started;
         if delivered {

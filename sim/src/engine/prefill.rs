@@ -22,7 +22,7 @@ impl Engine<'_> {
     fn prefill_node(&mut self, node: NodeId) -> &mut PrefillNode {
         match &mut self.nodes[node.index()] {
             Node::Prefill(machine) => machine,
-            Node::Decode(_) => {
+            Node::Decode(_) | Node::Coupled(_) => {
                 unreachable!("{node} is asked for as a prefill node, as the cluster says it is")
             }
         }
@@ -35,8 +35,11 @@ impl Engine<'_> {
             .pop()
             .expect("a delivery is due only if there is one");
         self.set_delivery();
+        let node = self.live_mut(request).prefill_node;
+        if matches!(self.nodes[node.index()], Node::Coupled(_)) {
+            return self.deliver_coupled(node, request);
+        }
         let live = self.live_mut(request);
-        let node = live.prefill_node;
         let input = live.request.input;
         let blocks = std::mem::take(&mut live.request.blocks);
         let awaits = !matches!(live.copy, Copy::Nothing);
@@ -76,7 +79,7 @@ impl Engine<'_> {
     }
 
     /// Tells the Conductor what the node's cache gained and lost.
-    fn report_changes(&mut self, node: NodeId) -> Result<(), SimError> {
+    pub(super) fn report_changes(&mut self, node: NodeId) -> Result<(), SimError> {
         let changes = std::mem::take(&mut self.changes);
         if !changes.evicted.is_empty() {
             self.tell(&Event::BlocksEvicted {

@@ -50,6 +50,7 @@ impl Node {
     fn is_idle(&self) -> bool {
         match self {
             Self::Prefill(node) => node.running.is_none() && node.queue.queued() == 0,
+            Self::Coupled(node) => node.running.is_none() && node.batch.is_idle(),
             Self::Decode(node) => {
                 let batch = &node.batch;
                 node.running.is_none() && batch.batch() + batch.waiting() == 0 && !batch.has_ready()
