@@ -59,7 +59,8 @@ pub(crate) struct WorldArgs {
     /// trace), `poisson-fixed`, or a TOML file [default: kimi-conversation].
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) workload: Option<String>,
-    /// Cluster: `a800-8p8d`, any `<P>p<D>d`, or a TOML file.
+    /// Cluster: `a800-8p8d`, any `<P>p<D>d`, a count of coupled nodes (`a800-16`, with prefix caching `a800-16-pc`, with
+    /// chunked prefill `a800-16-cp`), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "a800-8p8d")]
     pub(crate) cluster: String,
     /// Replay this many times faster than the stamps say.
@@ -108,9 +109,13 @@ pub(crate) struct WorldArgs {
     /// Seed of the generator, of random policies, of noise and of clients' waits.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Tokens in a KV block, which is what a hash id of the trace stands for.
+    /// Tokens in a KV block of the cluster. Ids of a trace that stand for more are split into equal parts [default: the
+    /// cluster's, 512].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=4096))]
     pub(crate) block_tokens: Option<u64>,
+    /// Tokens that a hash id of the trace stands for [default: 512].
+    #[arg(long, value_name = "N", conflicts_with = "workload", requires = "trace", value_parser = clap::value_parser!(u64).range(16..=4096))]
+    pub(crate) id_tokens: Option<u64>,
     /// Sort a trace whose timestamps go back, instead of refusing it.
     #[arg(long)]
     pub(crate) sort: bool,

@@ -199,9 +199,9 @@ fn clusters_workloads_and_numbers() {
         &["`nodes.count`", "found 0"],
     );
     refused(
-        &["replay", "--cluster", "a800-16"],
+        &["replay", "--cluster", "a800-16-x"],
         path,
-        &["coupled nodes, which are not built yet"],
+        &["unknown cluster \"a800-16-x\"", "\"a800-16-cp\""],
     );
     refused(
         &["replay", "--cluster", "many"],

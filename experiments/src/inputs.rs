@@ -4,6 +4,7 @@
 //! file. An
 //! argument that has a path separator or ends in `.toml` is a file.
 
+use crate::blocks::Splitter;
 use crate::classes::ClassShares;
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
@@ -76,17 +77,18 @@ pub enum InputError {
         /// As given.
         name: String,
     },
-    /// A generator's blocks are not the cluster's.
+    /// A workload's blocks cannot be made the cluster's.
     #[error(
-        "workload \"{workload}\" is made of blocks of {found} tokens, expected the cluster's {expected}"
+        "workload \"{workload}\" has blocks of {ids} tokens, expected a multiple of the cluster's {block}: smaller blocks \
+         of another size can be had with --block-tokens"
     )]
     BlockTokens {
         /// Which workload.
         workload: String,
         /// The cluster's.
-        expected: u64,
+        block: u64,
         /// The workload's.
-        found: u64,
+        ids: u64,
     },
     /// A number is out of its range.
     #[error("{what}: expected {expected}, found {found}")]
@@ -136,7 +138,9 @@ pub struct WorkloadInput {
     /// Which share of the requests belongs to which class of the policy. Not in a workload's file either: classes are
     /// the policy's.
     pub classes: ClassShares,
-    /// Tokens in a block.
+    /// Tokens that a block id of the trace or the generator stands for.
+    pub ids: Tokens,
+    /// Tokens in a block of the cluster: ids are split into such.
     pub block: Tokens,
     /// Sort rows that are out of order, instead of refusing them.
     pub sort: bool,
@@ -188,7 +192,11 @@ impl WorkloadInput {
         };
         let block = Tokens(workload.block_tokens);
         let input = Self::new(name, Source::Generated(Box::new(workload)));
-        Ok(Self { block, ..input })
+        Ok(Self {
+            ids: block,
+            block,
+            ..input
+        })
     }
 
     fn new(name: &str, source: Source) -> Self {
@@ -204,6 +212,7 @@ impl WorkloadInput {
             output: None,
             retry: RetryConfig::default(),
             classes: ClassShares::default(),
+            ids: Tokens(512),
             block: Tokens(512),
             sort: false,
             seed: 1,
@@ -226,13 +235,11 @@ impl WorkloadInput {
                 found: value.to_string(),
             })
         };
-        if let Source::Generated(workload) = &self.source
-            && workload.block_tokens != self.block.0
-        {
+        if Splitter::new(self.ids, self.block).is_none() {
             return Err(InputError::BlockTokens {
                 workload: self.name.clone(),
-                expected: self.block.0,
-                found: workload.block_tokens,
+                block: self.block.0,
+                ids: self.ids.0,
             });
         }
         if let Some(grid_s) = self.grid_s
@@ -257,7 +264,7 @@ impl WorkloadInput {
         let rows: Requests = match &self.source {
             Source::Trace(path) => {
                 let options = ReadOptions {
-                    block_tokens: self.block,
+                    block_tokens: self.ids,
                     sort: self.sort,
                 };
                 Box::new(formats::open(path, &options)?)
@@ -274,6 +281,10 @@ impl WorkloadInput {
             }
         };
         let (speed, output) = (self.speed, self.output);
+        let splitter = match self.ids == self.block {
+            true => None,
+            false => Splitter::new(self.ids, self.block),
+        };
         let limit = self.limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
@@ -284,6 +295,9 @@ impl WorkloadInput {
                 row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
             }
             row.output = output.unwrap_or(row.output);
+            if let Some(splitter) = &splitter {
+                row.blocks = splitter.split(row.input, &row.blocks);
+            }
             Ok(row)
         })))
     }

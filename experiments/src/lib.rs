@@ -5,6 +5,7 @@
 //!
 //! Not here: drawing (`conductor-plots`), and the terminal (the root package).
 
+pub mod blocks;
 pub mod classes;
 mod error;
 pub mod execute;

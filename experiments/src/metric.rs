@@ -88,7 +88,8 @@ fn names() -> Vec<String> {
         node_samples: false,
     };
     let result = RunResult {
-        role_changes: Vec::new(),
+        recomputed: 0,
+            role_changes: Vec::new(),
         records: Vec::new(),
         timeline: Timeline::default(),
         digest: String::new(),

@@ -148,6 +148,9 @@ fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
     let cluster = inputs::cluster(&args.cluster, args.block_tokens.map(Tokens))?;
     let mut workload = workload(args)?;
     workload.block = cluster.block;
+    if let Some(ids) = args.id_tokens {
+        workload.ids = Tokens(ids);
+    }
     workload.check()?;
     Ok(Job {
         workload,

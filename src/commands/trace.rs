@@ -28,7 +28,7 @@ pub(crate) fn run(command: &TraceCommand) -> Result<(), Failure> {
 
 fn input(args: &TraceFileArgs) -> Result<WorkloadInput, Failure> {
     let mut input = WorkloadInput::trace(&args.file, Path::new("."))?;
-    input.block = Tokens(args.block_tokens);
+    (input.ids, input.block) = (Tokens(args.block_tokens), Tokens(args.block_tokens));
     input.sort = args.sort;
     Ok(input)
 }
