@@ -7,10 +7,12 @@
 //! Not here: fitting (a calibration writes profiles), queues and transfers (`books`, `config::profile`).
 
 mod pass;
+mod pipeline;
 mod polynomial;
 mod table;
 
 pub use pass::{Piece, mixed};
+pub use pipeline::{Chunk, Pipeline};
 pub use polynomial::{DecodeCoefficients, Polynomial, PrefillCoefficients};
 pub use table::{Grid, GridError, Table};
 
@@ -127,61 +129,92 @@ pub enum PromptCost {
     Loaded,
     /// Reused KV is in HBM already: a coupled node.
     Resident,
+    /// Like a prefill node, by several nodes in a row.
+    Pipelined(Pipeline),
 }
 
-/// The cost models of a cluster: one a profile, and which node has which.
+/// The cost models of a cluster, and how each node is priced.
 pub struct Costs {
     models: Vec<Box<dyn CostModel>>,
-    nodes: Vec<(u8, PromptCost)>,
+    /// Different ways to price: which model, and how prompts are computed.
+    kinds: Vec<(u8, PromptCost)>,
+    kind_of_node: Vec<u8>,
 }
 
 impl Costs {
     /// Model `nodes[i].0` prices node `i`.
     ///
     /// # Panics
-    /// If a node names a model that is not there: the cluster's parser guarantees it.
+    /// If a node names a model that is not there, or there are more than 256 kinds: the cluster's parser guarantees it.
     #[must_use]
-    pub fn new(models: Vec<Box<dyn CostModel>>, nodes: Vec<(u8, PromptCost)>) -> Self {
-        assert!(nodes.iter().all(|node| usize::from(node.0) < models.len()));
-        Self { models, nodes }
+    pub fn new(
+        models: Vec<Box<dyn CostModel>>,
+        nodes: impl Iterator<Item = (u8, PromptCost)>,
+    ) -> Self {
+        let (mut kinds, mut kind_of_node) = (Vec::new(), Vec::new());
+        for node in nodes {
+            assert!(usize::from(node.0) < models.len());
+            let kind = kinds.iter().position(|kind| *kind == node);
+            let kind = kind.unwrap_or_else(|| {
+                kinds.push(node);
+                kinds.len() - 1
+            });
+            kind_of_node.push(u8::try_from(kind).expect("a cluster has few kinds of nodes"));
+        }
+        Self {
+            models,
+            kinds,
+            kind_of_node,
+        }
     }
 
-    /// How many models there are.
-    #[must_use]
-    pub fn profiles(&self) -> usize {
-        self.models.len()
-    }
-
-    /// Which model prices `node`.
-    #[must_use]
-    pub fn profile(&self, node: NodeId) -> usize {
-        usize::from(self.nodes[node.index()].0)
-    }
-
-    /// The model at place `profile`.
-    #[must_use]
-    pub fn model(&self, profile: usize) -> &dyn CostModel {
-        &*self.models[profile]
+    /// One node of each kind: what depends on a node's costs alone has the same value for all of a kind.
+    pub fn representatives(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let first = |kind: usize| {
+            let mut nodes = self.kind_of_node.iter();
+            nodes.position(|&other| usize::from(other) == kind)
+        };
+        (0..self.kinds.len()).filter_map(move |kind| Some(NodeId(first(kind)? as u16)))
     }
 
     /// The model that prices `node`.
     #[must_use]
     pub fn of(&self, node: NodeId) -> &dyn CostModel {
-        self.model(self.profile(node))
+        &*self.models[usize::from(self.kind(node).0)]
+    }
+
+    /// How `node` computes prompts.
+    #[must_use]
+    pub fn prompt_cost(&self, node: NodeId) -> PromptCost {
+        self.kind(node).1
     }
 
     /// Time in which `node` computes a prompt whose first `cached` tokens it reuses, with nothing else to do.
     #[must_use]
     pub fn prefill(&self, node: NodeId, prompt: Tokens, cached: Tokens) -> Nanos {
         let model = self.of(node);
-        match self.nodes[node.index()].1 {
+        match self.prompt_cost(node) {
             PromptCost::Loaded => model.prefill(prompt, cached),
             PromptCost::Resident => Piece {
                 start: cached,
                 end: prompt,
             }
             .alone(model),
+            PromptCost::Pipelined(pipeline) => pipeline.latency(model, prompt, cached),
         }
+    }
+
+    /// Time for which such a prompt keeps `node` from the next one: less than [`Self::prefill`] in a pipeline.
+    #[must_use]
+    pub fn occupancy(&self, node: NodeId, prompt: Tokens, cached: Tokens) -> Nanos {
+        match self.prompt_cost(node) {
+            PromptCost::Loaded | PromptCost::Resident => self.prefill(node, prompt, cached),
+            PromptCost::Pipelined(pipeline) => pipeline.occupancy(self.of(node), prompt, cached),
+        }
+    }
+
+    fn kind(&self, node: NodeId) -> (u8, PromptCost) {
+        self.kinds[usize::from(self.kind_of_node[node.index()])]
     }
 }
 

@@ -6,7 +6,7 @@
 
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
-use conductor_core::config::{ClusterConfig, EvictionConfig, PolicyConfig};
+use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, PolicyConfig, Role};
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use conductor_core::index::BlockIndex;
@@ -339,7 +339,15 @@ fn forgetting_blocks_allocates_nothing() {
 /// Requests of new blocks only, through a node whose cache holds `blocks`.
 fn prefill_node(eviction: EvictionConfig) {
     let block = Tokens(512);
-    let mut node = PrefillQueue::new(block, 4_700, Tokens(8_192), eviction);
+    let spec = NodeSpec {
+        role: Role::Prefill,
+        profile: 0,
+        cache_blocks: 4_700,
+        hbm_blocks: 1,
+        stages: 1,
+        chunk: Tokens(8_192),
+    };
+    let mut node = PrefillQueue::new(block, &spec, eviction);
     let mut changes = CacheChanges::default();
     let mut request = 0;
     let mut turn = || {

@@ -89,7 +89,7 @@ fn names() -> Vec<String> {
     };
     let result = RunResult {
         recomputed: 0,
-            role_changes: Vec::new(),
+        role_changes: Vec::new(),
         records: Vec::new(),
         timeline: Timeline::default(),
         digest: String::new(),

@@ -311,7 +311,7 @@ impl<'a> Engine<'a> {
     /// True if no node, flow, delivery or client has anything to happen.
     fn nothing_but_samples(&self) -> bool {
         let idle = self.nodes.iter().all(|node| match node {
-            Node::Prefill(node) => node.running.is_none(),
+            Node::Prefill(node) => node.running.is_empty(),
             Node::Decode(node) => node.running.is_none(),
             Node::Coupled(node) => node.running.is_none(),
         });
@@ -454,7 +454,7 @@ impl<'a> Engine<'a> {
                 Node::Prefill(node) => NodeSample {
                     load,
                     queued: node.queue.queued() as u32,
-                    batch: u32::from(node.running.is_some()),
+                    batch: node.running.len() as u32,
                     used: node.queue.cache().len() as f64 / f64::from(spec.cache_blocks.max(1)),
                 },
                 Node::Decode(node) => NodeSample {

@@ -281,7 +281,7 @@ impl RunReport {
             peak_rss_mb: labels.peak_rss_mb,
             events: result.events,
             decisions: result.counters.dispatched + result.counters.rejected,
-            nodes_prefill: config.cluster.count(Role::Prefill),
+            nodes_prefill: config.cluster.machines(Role::Prefill),
             nodes_decode: config.cluster.count(Role::Decode),
             nodes_coupled: config.cluster.count(Role::Coupled),
             input_tokens: records.iter().map(|record| record.input.0).sum(),

@@ -8,8 +8,9 @@
 //! The Conductor never sees this object: it estimates with its own.
 
 use conductor_core::config::ClusterConfig;
-use conductor_core::cost::{Costs, Factor, Piece, mixed};
+use conductor_core::cost::{Chunk, Costs, Factor, Piece, Pipeline, PromptCost, mixed};
 use conductor_core::ids::{NodeId, Ticket};
+use conductor_core::node::PrefillRun;
 use conductor_core::rng::Stream;
 use conductor_core::steps::StepRun;
 use conductor_core::units::{Nanos, Tokens};
@@ -60,6 +61,31 @@ impl Truth {
     pub fn prefill(&self, node: NodeId, ticket: Ticket, end: Tokens, cached: Tokens) -> Nanos {
         let factor = self.prefill_factor(ticket);
         Nanos(factor.of(self.costs.prefill(node, end, cached).0))
+    }
+
+    /// When the prompt that starts `now` is computed, after which time it keeps the first of the node's stages; `stages`
+    /// says until when each is busy.
+    pub fn pipelined(
+        &self,
+        node: NodeId,
+        run: &PrefillRun,
+        pipeline: &Pipeline,
+        now: Nanos,
+        stages: &mut [Nanos],
+    ) -> Nanos {
+        let factor = self.prefill_factor(run.ticket);
+        let mut end = now;
+        for chunk in pipeline.chunks(self.costs.of(node), run.input, run.cached) {
+            let stage = Nanos(factor.of(chunk.stage.0));
+            end = pipeline.pass(Chunk { stage, ..chunk }, now, stages);
+        }
+        end
+    }
+
+    /// How `node` computes prompts.
+    #[must_use]
+    pub fn prompt_cost(&self, node: NodeId) -> PromptCost {
+        self.costs.prompt_cost(node)
     }
 
     /// Time of a pass over pieces of prompts, the first of which is `ticket`'s, and a step of a batch.

@@ -6,6 +6,7 @@ use conductor_core::ids::NodeId;
 use conductor_core::node::{CoupledBatch, DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
 use conductor_core::units::Nanos;
+use std::collections::VecDeque;
 
 /// Links of a node: what it sends, what it receives, and its bus from DRAM to HBM.
 const LINKS_PER_NODE: u32 = 3;
@@ -20,8 +21,10 @@ pub(crate) enum Node {
 /// A prefill node and what it is computing.
 pub(crate) struct PrefillNode {
     pub(crate) queue: PrefillQueue,
-    /// What is computed now.
-    pub(crate) running: Option<Chunks>,
+    /// What is computed now, in order of the ends; several only in a pipeline.
+    pub(crate) running: VecDeque<Chunks>,
+    /// Until when each stage of the pipeline is busy; one stage if it is none.
+    pub(crate) stages: Vec<Nanos>,
 }
 
 /// A prefill that is under way; in step-by-step mode, up to which chunk.
@@ -87,11 +90,11 @@ pub(crate) fn machine(
     let spec = &cluster.nodes[node.index()];
     match role {
         Role::Prefill => {
-            let chunk = cluster.profile_of(node).prefill_chunk;
-            let queue = PrefillQueue::new(cluster.block, spec.cache_blocks, chunk, eviction);
+            let queue = PrefillQueue::new(cluster.block, spec, eviction);
             Node::Prefill(PrefillNode {
                 queue,
-                running: None,
+                running: VecDeque::new(),
+                stages: vec![Nanos::ZERO; spec.stages as usize],
             })
         }
         Role::Decode => {
@@ -118,11 +121,10 @@ pub(crate) fn machine(
 pub(crate) fn network(cluster: &ClusterConfig) -> Network {
     let links = (0..cluster.nodes.len()).flat_map(|i| {
         let profile = cluster.profile_of(NodeId(i as u16));
-        [
-            profile.nic_bytes_per_s,
-            profile.nic_bytes_per_s,
-            profile.load_bytes_per_s,
-        ]
+        // A pipeline has the links of all its machines.
+        let machines = u64::from(cluster.nodes[i].stages);
+        let nic = profile.nic_bytes_per_s * machines;
+        [nic, nic, profile.load_bytes_per_s * machines]
     });
     Network::new(links.collect())
 }

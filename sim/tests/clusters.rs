@@ -56,7 +56,7 @@ pub(crate) fn profile(table: bool, nic: f64, load: f64, layers: u32) -> String {
         "name = \"small\"\nsource = \"none\"\nengine = \"none\"\ndate = \"2026\"\n\
          kv_bytes_per_token = 1000\nlayers = {layers}\nschedule_s = 0.0007\ncache_tokens = 320\n\
          hbm_kv_tokens = 640\nprefill_chunk_tokens = 50\n\
-         nic_gbytes_per_s = {nic}\nload_gbytes_per_s = {load}\n\
+         activation_bytes_per_token = 300\nnic_gbytes_per_s = {nic}\nload_gbytes_per_s = {load}\n\
          [prefill]\nmodel = \"polynomial\"\nbase_s = 1.3e-3\ntoken_s = 0.11e-3\ntoken2_s = 0.7e-7\n\
          hit_base_s = 0.2e-3\ncached_token_s = 0.9e-6\n[decode]\n{decode}\n"
     )
@@ -65,12 +65,14 @@ pub(crate) fn profile(table: bool, nic: f64, load: f64, layers: u32) -> String {
 /// One to four prefill and one to three decode nodes of that profile.
 fn clusters() -> impl Strategy<Value = String> {
     let nodes = (1_u64..5, 0_u64..30, 1_u64..4, 3_u64..40);
+    let pipeline = prop_oneof![3 => Just(1), 1 => 2_u64..5];
     let noise = prop_oneof![Just((0.0, 0.0)), Just((0.3, 0.2))];
     let estimate = prop_oneof![Just(1.0), Just(0.4), Just(3.0)];
-    (nodes, noise, estimate).prop_map(|((prefill, cache, decode, hbm), noise, estimate)| {
+    (nodes, pipeline, noise, estimate).prop_map(|(nodes, pipeline, noise, estimate)| {
+        let (prefill, cache, decode, hbm) = nodes;
         format!(
             "name = \"scarce\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n\
-             [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\n\
+             [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\npipeline = {pipeline}\n\
              [[nodes]]\ncount = {decode}\nrole = \"decode\"\nhbm_kv_tokens = {}\n\
              [limits]\nlive_requests = 12\n\
              [estimate]\nprefill_factor = {estimate:?}\ndecode_factor = {estimate:?}\n\

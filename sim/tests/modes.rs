@@ -92,7 +92,7 @@ fn the_random_runs_reach_every_corner() {
     }
     assert!(jumps * 3 < steps, "{jumps} events in place of {steps}");
     let mut switches = [0, 0];
-    for _ in 0..40 {
+    for _ in 0..80 {
         let drawn = switching().new_tree(&mut runner).expect("it can be drawn");
         for change in drawn.current().run(Mode::FastForward).role_changes {
             switches[usize::from(change.role == Role::Decode)] += 1;

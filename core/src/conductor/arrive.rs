@@ -316,7 +316,7 @@ impl Conductor {
             input,
             prefill: prefill.node,
             decode,
-            work: prefill.prefill,
+            work: prefill.work,
             reserved: self.booked(&stretch),
             source: prefill.source,
             predicted_ttft: ttft,
@@ -338,8 +338,7 @@ impl Conductor {
         self.slot_of.insert_new(ticket.request.0, slot);
         self.forecast.enter(slot as usize, stretch);
         if arrival.ticket.attempt == 0 {
-            self.shares
-                .admitted(self.now, arrival.class, prefill.prefill);
+            self.shares.admitted(self.now, arrival.class, prefill.work);
         }
         if let Some(workflow) = arrival.workflow {
             self.workflows.step(workflow, arrival.arrived);

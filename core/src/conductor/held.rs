@@ -28,7 +28,7 @@ impl Conductor {
         let Some(&node) = self.prefill_books.up().first() else {
             return false;
         };
-        let work = self.costs.prefill(node, arrival.input, Tokens::ZERO);
+        let work = self.costs.occupancy(node, arrival.input, Tokens::ZERO);
         let reserve = self.policy.decode.output_reserve;
         let decode = u128::from(self.policy.strictest_tbt().0) * u128::from(reserve.0);
         let needed = u128::from(work.0) + decode;

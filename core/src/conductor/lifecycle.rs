@@ -13,11 +13,12 @@ impl Conductor {
         };
         // The node knows best what it reuses: blocks may have come or gone since the decision.
         let cached = cached.min(Tokens(live.input.0 - 1));
-        let work = self.costs.prefill(live.prefill, live.input, cached);
+        let work = self.costs.occupancy(live.prefill, live.input, cached);
+        let latency = self.costs.prefill(live.prefill, live.input, cached);
         self.prefill_books
             .start(live.prefill, self.now, live.work, work);
         live.phase = Phase::Prefilling;
-        self.forecast.expect_at(slot, self.now + work);
+        self.forecast.expect_at(slot, self.now + latency);
         self.copy_ended(&mut live);
         self.live[slot] = Some(live);
     }

@@ -1,12 +1,13 @@
 //! A cluster: which nodes there are, what each can hold, and how wrong the Conductor's picture of them may be.
 //!
 //! Built-in names are `<P>p<D>d`, with or without `a800-` before: `8p8d`, `a800-10p1d`. A plain count of nodes means
-//! coupled nodes: `16` or `a800-16`, with `-pc` behind it for prefix caching, `-cp` for chunked prefill.
+//! coupled nodes: `16` or `a800-16`, with `-pc` behind it for prefix caching, `-cp` for chunked prefill. `2x4p8d`: the
+//! prefill nodes are 2 pipelines of 4.
 
 use super::coupled::{CoupledConfig, CoupledText};
 use super::profile::{checked_name, within};
 use super::{ConfigError, Profile, ProfileText};
-use crate::cost::{CostModel, Costs, Factor, PromptCost, Scaled};
+use crate::cost::{CostModel, Costs, Factor, Pipeline, PromptCost, Scaled};
 use crate::units::Tokens;
 use alloc::boxed::Box;
 use alloc::format;
@@ -37,6 +38,10 @@ pub struct NodeSpec {
     pub cache_blocks: u32,
     /// Blocks that its HBM holds for decoding.
     pub hbm_blocks: u32,
+    /// Machines that it consists of: more than 1 for a group that computes prompts as a pipeline.
+    pub stages: u32,
+    /// Longest piece of a prompt that is computed at once.
+    pub chunk: Tokens,
 }
 
 /// A parsed cluster.
@@ -108,6 +113,13 @@ pub struct NodesText {
     /// HBM for KV in tokens, if not the profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hbm_kv_tokens: Option<u64>,
+    /// Prefill: each node of this group stands for so many machines, which compute prompts as a pipeline and have their
+    /// caches and links together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<u64>,
+    /// Prefill: longest piece of a prompt that is computed at once, if not the profile's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_tokens: Option<u64>,
 }
 
 /// `[limits]`
@@ -193,18 +205,29 @@ impl ClusterConfig {
         let counts = shape
             .strip_suffix('d')
             .and_then(|counts| counts.split_once('p'));
-        let counts =
-            counts.and_then(|(p, d)| Some((p.parse::<u64>().ok()?, d.parse::<u64>().ok()?)));
-        let Some((prefill, decode)) = counts else {
+        let counts = counts.and_then(|(prefill, decode)| {
+            let (groups, stages) = match prefill.split_once('x') {
+                Some((groups, stages)) => (groups, Some(stages.parse::<u64>().ok()?)),
+                None => (prefill, None),
+            };
+            Some((
+                groups.parse::<u64>().ok()?,
+                stages,
+                decode.parse::<u64>().ok()?,
+            ))
+        });
+        let Some((groups, pipeline, decode)) = counts else {
             return Err(ConfigError::new(
                 "cluster",
                 format_args!(
-                    "unknown cluster \"{name}\", expected <P>p<D>d (for example \"a800-8p8d\" or \"10p1d\"), a count of \
-                     coupled nodes (\"a800-16\", \"a800-16-pc\", \"a800-16-cp\") or a TOML file"
+                    "unknown cluster \"{name}\", expected <P>p<D>d (for example \"a800-8p8d\" or \"10p1d\"; \"2x4p8d\": \
+                     prefill nodes in 2 pipelines of 4), a count of coupled nodes (\"a800-16\", \"a800-16-pc\", \"a800-16-cp\") or a TOML file"
                 ),
             ));
         };
-        Self::disaggregated(&full, &default_profile(), prefill, decode)
+        let nodes = [(groups, Role::Prefill), (decode, Role::Decode)];
+        let engine = CoupledText::default();
+        Self::of_groups(&full, &default_profile(), &nodes, pipeline, engine)
     }
 
     /// `prefill` and `decode` nodes of one built-in profile.
@@ -218,7 +241,7 @@ impl ClusterConfig {
         decode: u64,
     ) -> Result<Self, ConfigError> {
         let nodes = [(prefill, Role::Prefill), (decode, Role::Decode)];
-        Self::of_groups(name, profile, &nodes, CoupledText::default())
+        Self::of_groups(name, profile, &nodes, None, CoupledText::default())
     }
 
     /// `count` coupled nodes of one built-in profile, with this engine.
@@ -231,13 +254,14 @@ impl ClusterConfig {
         count: u64,
         engine: CoupledText,
     ) -> Result<Self, ConfigError> {
-        Self::of_groups(name, profile, &[(count, Role::Coupled)], engine)
+        Self::of_groups(name, profile, &[(count, Role::Coupled)], None, engine)
     }
 
     fn of_groups(
         name: &str,
         profile: &str,
         groups: &[(u64, Role)],
+        pipeline: Option<u64>,
         coupled: CoupledText,
     ) -> Result<Self, ConfigError> {
         let group = |&(count, role): &(u64, Role)| NodesText {
@@ -246,6 +270,8 @@ impl ClusterConfig {
             profile: None,
             cache_tokens: None,
             hbm_kv_tokens: None,
+            pipeline: pipeline.filter(|_| role == Role::Prefill),
+            chunk_tokens: None,
         };
         Self::from_text(
             ClusterText {
@@ -288,7 +314,27 @@ impl ClusterConfig {
                 profiles,
                 &mut used,
             )?;
-            let cache = group.cache_tokens.unwrap_or(used[profile].cache.0);
+            let stages = within("nodes.pipeline", group.pipeline.unwrap_or(1), 1, 1024)?;
+            let chunk = group.chunk_tokens.unwrap_or(used[profile].prefill_chunk.0);
+            let chunk = Tokens(within("nodes.chunk_tokens", chunk, 1, 1 << 24)?);
+            for (key, given) in [
+                ("nodes.pipeline", group.pipeline.is_some()),
+                ("nodes.chunk_tokens", group.chunk_tokens.is_some()),
+            ] {
+                if given && group.role != Role::Prefill {
+                    return Err(ConfigError::new(key, "only prefill nodes have it"));
+                }
+            }
+            if stages > 1 && used[profile].activation_bytes_per_token.is_none() {
+                return Err(ConfigError::new(
+                    "nodes.pipeline",
+                    format_args!(
+                        "profile \"{}\" has no `activation_bytes_per_token`, which a pipeline's nodes send to each other",
+                        used[profile].text.name
+                    ),
+                ));
+            }
+            let cache = group.cache_tokens.unwrap_or(used[profile].cache.0) * stages;
             let hbm = group.hbm_kv_tokens.unwrap_or(used[profile].hbm.0);
             let node = NodeSpec {
                 role: group.role,
@@ -301,6 +347,8 @@ impl ClusterConfig {
                 )? as u32,
                 hbm_blocks: within("nodes.hbm_kv_tokens", hbm / block.0, 1, u64::from(u32::MAX))?
                     as u32,
+                stages: stages as u32,
+                chunk,
             };
             within(
                 "nodes.count",
@@ -321,6 +369,17 @@ impl ClusterConfig {
                     format_args!("expected at least one {name} node, or coupled nodes only"),
                 ));
             }
+        }
+        if let Some(other) = used.iter().find(|other| {
+            !has(Role::Coupled) && other.kv_bytes_per_token != used[0].kv_bytes_per_token
+        }) {
+            return Err(ConfigError::new(
+                "nodes.profile",
+                format_args!(
+                    "\"{}\" and \"{}\" have different `kv_bytes_per_token`: nodes that hand KV over run one model",
+                    used[0].text.name, other.text.name
+                ),
+            ));
         }
         let coupled = text.coupled.checked()?;
         let held = |node: &NodeSpec| match node.role {
@@ -416,27 +475,43 @@ impl ClusterConfig {
         &self.profiles[usize::from(self.nodes[node.index()].profile)]
     }
 
-    /// How many nodes have `role`.
+    /// How many nodes have `role`; a pipeline is one.
     #[must_use]
     pub fn count(&self, role: Role) -> usize {
         self.nodes.iter().filter(|node| node.role == role).count()
     }
 
+    /// How many machines have `role`: of a pipeline, each of its stages.
+    #[must_use]
+    pub fn machines(&self, role: Role) -> usize {
+        let nodes = self.nodes.iter().filter(|node| node.role == role);
+        nodes.map(|node| node.stages as usize).sum()
+    }
+
+    /// Which model prices a node, and how.
+    fn priced(&self, node: &NodeSpec) -> (u8, PromptCost) {
+        let profile = &self.profiles[usize::from(node.profile)];
+        let prompt = match (node.role, profile.activation_bytes_per_token) {
+            (Role::Coupled, _) => PromptCost::Resident,
+            (Role::Prefill, Some(border_bytes)) if node.stages > 1 => {
+                PromptCost::Pipelined(Pipeline {
+                    stages: node.stages,
+                    chunk: node.chunk,
+                    border_bytes,
+                    border_bytes_per_s: profile.nic_bytes_per_s,
+                })
+            }
+            (Role::Prefill | Role::Decode, _) => PromptCost::Loaded,
+        };
+        (node.profile, prompt)
+    }
+
     fn costs(&self, cost: impl Fn(&Profile) -> Box<dyn CostModel>) -> Costs {
         Costs::new(
             self.profiles.iter().map(cost).collect(),
-            self.nodes.iter().map(prompt_cost).collect(),
+            self.nodes.iter().map(|node| self.priced(node)),
         )
     }
-}
-
-/// Which model prices a node, and how.
-fn prompt_cost(node: &NodeSpec) -> (u8, PromptCost) {
-    let prompt = match node.role {
-        Role::Prefill | Role::Decode => PromptCost::Loaded,
-        Role::Coupled => PromptCost::Resident,
-    };
-    (node.profile, prompt)
 }
 
 /// The number of profile `name` among those used, adding it if it is new.
@@ -463,7 +538,15 @@ mod tests {
 
     #[test]
     fn names_and_files_give_the_same_cluster() {
-        for name in ["a800-8p8d", "8p8d", "10p1d", "16", "a800-4-pc", "2-cp"] {
+        for name in [
+            "a800-8p8d",
+            "8p8d",
+            "10p1d",
+            "16",
+            "a800-4-pc",
+            "2-cp",
+            "2x4p8d",
+        ] {
             let cluster = ClusterConfig::built_in(name).expect(name);
             assert_eq!(
                 ClusterConfig::parse(&cluster.to_toml(), &[]),

@@ -39,6 +39,8 @@ pub struct Profile {
     pub nic_bytes_per_s: u64,
     /// DRAM to HBM, all GPUs together, bytes a second.
     pub load_bytes_per_s: u64,
+    /// What a token carries from one layer to the next, if it is known: a pipeline's nodes send it to each other.
+    pub activation_bytes_per_token: Option<Bytes>,
 }
 
 /// A profile file as written.
@@ -69,6 +71,9 @@ pub struct ProfileText {
     pub nic_gbytes_per_s: f64,
     /// See [`Profile::load_bytes_per_s`]; here in 10^9.
     pub load_gbytes_per_s: f64,
+    /// See [`Profile::activation_bytes_per_token`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_bytes_per_token: Option<u64>,
     /// Cost of prefill.
     pub prefill: CostText,
     /// Cost of decode steps.
@@ -224,6 +229,11 @@ impl Profile {
             )?),
             nic_bytes_per_s: bandwidth("nic_gbytes_per_s", text.nic_gbytes_per_s)?,
             load_bytes_per_s: bandwidth("load_gbytes_per_s", text.load_gbytes_per_s)?,
+            activation_bytes_per_token: text
+                .activation_bytes_per_token
+                .map(|bytes| within("activation_bytes_per_token", bytes, 1, 1 << 30))
+                .transpose()?
+                .map(Bytes),
             text,
         };
         profile.cost_checked()?;

@@ -83,6 +83,8 @@ struct Prompt {
     input: Tokens,
     /// Tokens whose KV is there.
     done: Tokens,
+    /// It has been taken in before.
+    begun: bool,
     /// It has no token yet.
     fresh: bool,
 }
@@ -211,7 +213,7 @@ impl CoupledBatch {
             prompt.blocks.extend_from_slice(&blocks[..known]);
         }
         (prompt.asked, prompt.input, prompt.done) = (input, input, Tokens::ZERO);
-        prompt.fresh = true;
+        (prompt.begun, prompt.fresh) = (false, true);
         self.waiting.push_back(place);
         PlaceId(place)
     }
@@ -355,7 +357,7 @@ impl CoupledBatch {
                 true => budget.saturating_sub(prompt.input),
                 false => budget - (end - prompt.done),
             };
-            if prompt.fresh {
+            if !core::mem::replace(&mut prompt.begun, true) {
                 news.started.push(Started {
                     ticket: self.batch.member(place).ticket,
                     cached: prompt.done,

@@ -5,7 +5,7 @@
 //! may have come or gone since. Its blocks stay pinned until its KV has left for the decode node.
 
 use crate::cache::{BlockCache, BlockSlot};
-use crate::config::EvictionConfig;
+use crate::config::{EvictionConfig, NodeSpec};
 use crate::ids::{BlockHash, Ticket};
 use crate::policy::prefill::cached_tokens;
 use crate::units::Tokens;
@@ -78,21 +78,24 @@ pub struct PrefillQueue {
     jobs: Vec<Job>,
     free: Vec<u32>,
     queue: VecDeque<u32>,
-    running: Option<u32>,
+    /// Being computed, in order of their start; several only in a pipeline.
+    running: VecDeque<u32>,
+    running_max: usize,
 }
 
 impl PrefillQueue {
-    /// An idle node with an empty cache.
+    /// An idle node of this kind with an empty cache.
     #[must_use]
-    pub fn new(block: Tokens, cache_blocks: u32, chunk: Tokens, eviction: EvictionConfig) -> Self {
+    pub fn new(block: Tokens, spec: &NodeSpec, eviction: EvictionConfig) -> Self {
         Self {
-            cache: BlockCache::new(cache_blocks as usize, eviction),
+            cache: BlockCache::new(spec.cache_blocks as usize, eviction),
             block,
-            chunk,
+            chunk: spec.chunk,
             jobs: Vec::new(),
             free: Vec::new(),
             queue: VecDeque::new(),
-            running: None,
+            running: VecDeque::new(),
+            running_max: spec.stages as usize,
         }
     }
 
@@ -108,10 +111,11 @@ impl PrefillQueue {
         self.queue.len()
     }
 
-    /// True if a request is being computed.
+    /// True if a request waits that could start.
     #[must_use]
-    pub const fn is_busy(&self) -> bool {
-        self.running.is_some()
+    pub fn has_ready(&self) -> bool {
+        let mut queue = self.queue.iter();
+        queue.any(|&slot| !self.jobs[slot as usize].awaits_copy)
     }
 
     /// Takes a request into the queue. With `awaits_copy` it cannot start before [`Self::copy_arrived`].
@@ -180,9 +184,10 @@ impl PrefillQueue {
         }
     }
 
-    /// Starts the first request that is ready, if the node is idle.
+    /// Starts the first request that is ready, if the node has nothing else to do; a pipeline may be computing others,
+    /// as many as it has stages. When its first stage is free, the driver knows.
     pub fn start(&mut self) -> Option<PrefillRun> {
-        if self.running.is_some() {
+        if self.running.len() >= self.running_max {
             return None;
         }
         let place = self
@@ -190,7 +195,7 @@ impl PrefillQueue {
             .iter()
             .position(|&slot| !self.jobs[slot as usize].awaits_copy)?;
         let slot = self.queue.remove(place).expect("the place was just found");
-        self.running = Some(slot);
+        self.running.push_back(slot);
         let job = &mut self.jobs[slot as usize];
         let held = job.pinned.len();
         for &block in &job.blocks[held..] {
@@ -210,12 +215,12 @@ impl PrefillQueue {
         })
     }
 
-    /// The running request is computed: its blocks are cached, as far as there is room, and stay pinned until it is
+    /// The request that was started first is computed: its blocks are cached, as far as there is room, and stay pinned until it is
     /// released.
     pub fn finish(&mut self, changes: &mut CacheChanges) -> JobId {
         let slot = self
             .running
-            .take()
+            .pop_front()
             .expect("a driver finishes what it started");
         let job = &mut self.jobs[slot as usize];
         for depth in job.pinned.len()..job.blocks.len() {
@@ -254,7 +259,7 @@ impl PrefillQueue {
     /// Asserts what must always hold.
     pub fn check(&self) {
         self.cache.check();
-        let known = self.queue.len() + self.free.len() + usize::from(self.running.is_some());
+        let known = self.queue.len() + self.free.len() + self.running.len();
         assert!(
             known <= self.jobs.len(),
             "a place is free, queued, running or held, never two of them"
@@ -266,6 +271,18 @@ impl PrefillQueue {
 mod tests {
     use super::*;
     use crate::ids::RequestId;
+
+    fn node(cache_blocks: u32, chunk: u64) -> PrefillQueue {
+        let spec = NodeSpec {
+            role: crate::config::Role::Prefill,
+            profile: 0,
+            cache_blocks,
+            hbm_blocks: 1,
+            stages: 1,
+            chunk: Tokens(chunk),
+        };
+        PrefillQueue::new(Tokens(10), &spec, EvictionConfig::Lru)
+    }
 
     fn ticket(request: u64) -> Ticket {
         Ticket {
@@ -280,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_request_reuses_what_is_there_when_it_starts() {
-        let mut node = PrefillQueue::new(Tokens(10), 8, Tokens(16), EvictionConfig::Lru);
+        let mut node = node(8, 16);
         let mut changes = CacheChanges::default();
         let first = node.enqueue(ticket(1), Tokens(25), &blocks(0..3), false);
         node.enqueue(ticket(2), Tokens(30), &blocks(0..3), false);
@@ -302,7 +319,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_copy_lets_others_pass() {
-        let mut node = PrefillQueue::new(Tokens(10), 8, Tokens(16), EvictionConfig::Lru);
+        let mut node = node(8, 16);
         let mut changes = CacheChanges::default();
         let waiting = node.enqueue(ticket(1), Tokens(30), &blocks(0..3), true);
         let passing = node.enqueue(ticket(2), Tokens(10), &blocks(9..10), false);
@@ -318,7 +335,7 @@ mod tests {
 
     #[test]
     fn blocks_in_use_stay_and_what_does_not_fit_is_not_kept() {
-        let mut node = PrefillQueue::new(Tokens(10), 3, Tokens(99), EvictionConfig::Lru);
+        let mut node = node(3, 99);
         let mut changes = CacheChanges::default();
         let large = node.enqueue(ticket(1), Tokens(50), &blocks(0..5), false);
         node.start().expect("ready");
@@ -341,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_queued_request_can_be_cancelled_once() {
-        let mut node = PrefillQueue::new(Tokens(10), 3, Tokens(99), EvictionConfig::Lru);
+        let mut node = node(3, 99);
         let job = node.enqueue(ticket(1), Tokens(10), &blocks(0..1), false);
         assert!(node.cancel(job));
         assert!(!node.cancel(job));

@@ -62,6 +62,8 @@ pub struct Placement {
     pub queue: Nanos,
     /// Predicted time of the prefill itself.
     pub prefill: Nanos,
+    /// Predicted time for which it keeps the node from the next one.
+    pub work: Nanos,
 }
 
 impl Placement {
@@ -113,6 +115,7 @@ impl PrefillContext<'_> {
     pub fn placement(&self, node: NodeId) -> Placement {
         let local = self.matches.depth_of(node);
         let reuse = self.reuse(local);
+        let cached = self.cached_tokens(reuse);
         Placement {
             node,
             local,
@@ -121,6 +124,7 @@ impl PrefillContext<'_> {
             transfer: self.transfer(node, local, reuse),
             queue: self.books.queue(node, self.now),
             prefill: self.prefill(node, reuse),
+            work: self.costs.occupancy(node, self.input, cached),
         }
     }
 

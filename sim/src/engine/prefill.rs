@@ -5,8 +5,10 @@ use crate::error::SimError;
 use crate::queue::Source;
 use crate::record::Outcome;
 use crate::world::{Chunks, Node, PrefillNode};
+use conductor_core::cost::PromptCost;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId, Ticket};
+use conductor_core::node::PrefillRun;
 use conductor_core::units::Tokens;
 use std::cmp::Reverse;
 
@@ -97,31 +99,65 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Lets an idle node take its next request.
+    /// Lets a node take its next request, a pipeline as soon as its first stage is free.
     pub(super) fn start_prefill(&mut self, node: NodeId) -> Result<(), SimError> {
-        let Some(run) = self.prefill_node(node).queue.start() else {
-            return Ok(());
-        };
+        let now = self.now;
+        loop {
+            let machine = self.prefill_node(node);
+            if machine.stages[0] > now {
+                break;
+            }
+            let Some(run) = machine.queue.start() else {
+                break;
+            };
+            self.start_run(node, &run)?;
+        }
+        self.set_prefill(node);
+        Ok(())
+    }
+
+    /// The node's next event: the end of what it computes, or its first stage is free for who waits.
+    fn set_prefill(&mut self, node: NodeId) {
+        let now = self.now;
+        let machine = self.prefill_node(node);
+        let first = machine.running.front();
+        let end = first.map(|run| *run.ends.last().expect("at least one token is computed"));
+        let free = machine.stages[0];
+        let waits = free > now && machine.stages.len() > 1 && machine.queue.has_ready();
+        let free = waits.then_some(free);
+        let next = end.into_iter().chain(free).min();
+        self.queue.set(Source::Node(node), next);
+    }
+
+    fn start_run(&mut self, node: NodeId, run: &PrefillRun) -> Result<(), SimError> {
         let request = run.ticket.request.0;
         let (now, mode) = (self.now, self.config.mode);
+        let Node::Prefill(machine) = &mut self.nodes[node.index()] else {
+            unreachable!("{node} is asked for as a prefill node, as the cluster says it is")
+        };
         // The first chunk bears the fixed cost; the others cost what they add.
         let end_of = |end: Tokens| now + self.truth.prefill(node, run.ticket, end, run.cached);
-        let finish = end_of(run.input);
-        let ends = match mode {
-            Mode::FastForward => vec![finish],
-            Mode::StepByStep => {
+        let (finish, ends) = match (self.truth.prompt_cost(node), mode) {
+            (PromptCost::Pipelined(pipeline), _) => {
+                let stages = &mut machine.stages;
+                let end = self.truth.pipelined(node, run, &pipeline, now, stages);
+                (end, vec![end])
+            }
+            (_, Mode::FastForward) => {
+                let end = end_of(run.input);
+                (end, vec![end])
+            }
+            (_, Mode::StepByStep) => {
                 let mut ends: Vec<_> = run.chunk_ends().map(end_of).collect();
                 ends.reverse();
-                ends
+                (ends[0], ends)
             }
         };
-        let first = *ends.last().expect("at least one token is computed");
-        self.prefill_node(node).running = Some(Chunks {
+        machine.running.push_back(Chunks {
             job: run.job,
             request,
             ends,
         });
-        self.queue.set(Source::Node(node), Some(first));
         let hit = Tokens(
             (self.config.cluster.block * u64::from(run.hit_blocks))
                 .0
@@ -138,27 +174,26 @@ impl Engine<'_> {
         })
     }
 
-    /// A chunk is computed; with the last one the first token is there.
+    /// A chunk is computed; with the last one the first token is there. Or the first stage of a pipeline is free.
     pub(super) fn prefill_due(&mut self, node: NodeId) -> Result<(), SimError> {
-        let running = self
-            .prefill_node(node)
-            .running
-            .as_mut()
-            .expect("a due node runs");
-        running.ends.pop();
-        if let Some(&end) = running.ends.last() {
-            self.queue.set(Source::Node(node), Some(end));
-            return Ok(());
+        let now = self.now;
+        let machine = self.prefill_node(node);
+        let first = machine.running.front_mut().expect("a due node runs");
+        let ends = first.ends.last().is_some_and(|&end| end == now);
+        if ends {
+            first.ends.pop();
         }
-        let (job, request) = (running.job, running.request);
+        if !ends || !first.ends.is_empty() {
+            return self.start_prefill(node);
+        }
+        let (job, request) = (first.job, first.request);
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
         let machine = self.prefill_node(node);
-        machine.running = None;
+        machine.running.pop_front();
         let finished = machine.queue.finish(&mut changes);
         debug_assert_eq!(finished, job);
         self.changes = changes;
-        self.queue.set(Source::Node(node), None);
         self.report_changes(node)?;
         let ticket = ticket_of(request);
         self.tell(&Event::PrefillFinished { ticket })?;

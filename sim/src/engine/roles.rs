@@ -49,7 +49,7 @@ impl Node {
     /// True if it has no work.
     fn is_idle(&self) -> bool {
         match self {
-            Self::Prefill(node) => node.running.is_none() && node.queue.queued() == 0,
+            Self::Prefill(node) => node.running.is_empty() && node.queue.queued() == 0,
             Self::Coupled(node) => node.running.is_none() && node.batch.is_idle(),
             Self::Decode(node) => {
                 let batch = &node.batch;

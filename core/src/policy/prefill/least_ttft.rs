@@ -54,8 +54,8 @@ impl PrefillPolicy for LeastTtft {
             .filter(|entry| cx.books.is_up(entry.0));
         let mut winner = few.map(|&(node, local)| cx.rank(policy, node, local)).min();
         // The least that transfer and prefill can take for any node that is not among the few: the smallest over the
-        // crowds' depths and over the profiles.
-        let least_work = cx.representatives().flat_map(|node| {
+        // crowds' depths and over the kinds of nodes.
+        let least_work = cx.costs.representatives().flat_map(|node| {
             let depths = cx
                 .matches
                 .levels()
@@ -77,19 +77,6 @@ impl PrefillPolicy for LeastTtft {
             }
         }
         winner.map(|(_, _, node)| cx.placement(node))
-    }
-}
-
-impl PrefillContext<'_> {
-    /// One node for each profile that prefill nodes have, so that a bound over all nodes needs only these.
-    fn representatives(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let nodes = &self.cluster.nodes;
-        (0..self.costs.profiles()).filter_map(move |profile| {
-            let node = nodes
-                .iter()
-                .position(|node| usize::from(node.profile) == profile)?;
-            Some(NodeId(node as u16))
-        })
     }
 }
 
