@@ -4,10 +4,11 @@
 //! finding a victim is a look at the head. Blocks of one prompt are touched from the last to the first: the front of
 //! a chain, which more prompts share, is then always the more recent one.
 //!
-//! Not here: which node to ask (`index`, `policy`), tiers, and bytes.
+//! Not here: which node to ask (`index`, `policy`), and bytes.
 
 mod lru;
 mod ranked;
+mod tiers;
 
 use crate::config::EvictionConfig;
 use crate::ids::BlockHash;
@@ -15,6 +16,7 @@ use crate::map::Map;
 use alloc::vec::Vec;
 use lru::LruList;
 use ranked::RankedHeap;
+pub use tiers::{CacheChanges, Tier, TieredCache};
 
 /// What an eviction policy may look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,15 +158,13 @@ impl BlockCache {
         self.len() - each_order!(&self.order, order => order.len())
     }
 
-    /// Lets the block go that the policy says; false if all are in use.
-    pub fn evict_one(&mut self, evicted: &mut Vec<BlockHash>) -> bool {
-        let Some(victim) = each_order!(&mut self.order, order => order.pop()) else {
-            return false;
-        };
+    /// Lets the block go that the policy says, and says how deep in its prompt it lay; `None` if all are in use.
+    pub fn evict_one(&mut self, evicted: &mut Vec<BlockHash>) -> Option<u32> {
+        let victim = each_order!(&mut self.order, order => order.pop())?;
         evicted.push(BlockHash(self.hashes[victim as usize]));
         self.slots.remove(self.hashes[victim as usize]);
         self.free.push(victim);
-        true
+        Some(self.facts[victim as usize].depth)
     }
 
     /// Pins and uses a block if it is here.
@@ -189,8 +189,8 @@ impl BlockCache {
         if let Some(slot) = self.pin(block) {
             return Some(slot);
         }
-        if self.len() >= self.capacity && !self.evict_one(evicted) {
-            return None;
+        if self.len() >= self.capacity {
+            self.evict_one(evicted)?;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.hashes.push(0);

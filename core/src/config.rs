@@ -10,8 +10,10 @@
 mod admission;
 mod classes;
 mod cluster;
+mod compression;
 mod coupled;
 mod error;
+mod eviction;
 mod policy;
 mod profile;
 mod roles;
@@ -21,14 +23,16 @@ pub use admission::{
 };
 pub use classes::{CLASSES_MAX, ClassConfig, ClassLimits, ClassText, class_named};
 pub use cluster::{
-    ClusterConfig, ClusterText, EstimateText, LimitsText, NodeSpec, NodesText, Role, TruthText,
+    ClusterConfig, ClusterText, EstimateText, KvText, LimitsText, NetworkText, NodeSpec, NodesText,
+    Role, TruthText,
 };
+pub use compression::Compression;
 pub use coupled::{CoupledConfig, CoupledSchedule, CoupledText};
 pub use error::ConfigError;
+pub use eviction::{EvictionConfig, EvictionText, Evictions};
 pub use policy::{
-    DecodeConfig, DecodeSelect, DecodeText, EvictionConfig, EvictionText, PolicyConfig, PolicyText,
-    PrefillConfig, PrefillSelect, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo,
-    SloText,
+    DecodeConfig, DecodeSelect, DecodeText, PolicyConfig, PolicyText, PrefillConfig, PrefillSelect,
+    PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo, SloText,
 };
 pub use profile::{CostText, MixedText, Profile, ProfileText};
 pub use roles::{LoadGapConfig, RolesConfig, RolesText};

@@ -6,7 +6,9 @@
 
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
-use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, PolicyConfig, Role};
+use conductor_core::config::{
+    ClusterConfig, EvictionConfig, Evictions, NodeSpec, PolicyConfig, Role,
+};
 use conductor_core::event::Event;
 use conductor_core::ids::{BlockHash, ClassId, NodeId, RequestId, Ticket, WorkflowId};
 use conductor_core::index::BlockIndex;
@@ -344,10 +346,19 @@ fn prefill_node(eviction: EvictionConfig) {
         profile: 0,
         cache_blocks: 4_700,
         hbm_blocks: 1,
+        hbm_cache_blocks: 0,
+        ssd_blocks: 0,
         stages: 1,
         chunk: Tokens(8_192),
     };
-    let mut node = PrefillQueue::new(block, &spec, eviction);
+    let mut node = PrefillQueue::new(
+        block,
+        &spec,
+        Evictions {
+            main: eviction,
+            ..Evictions::default()
+        },
+    );
     let mut changes = CacheChanges::default();
     let mut request = 0;
     let mut turn = || {

@@ -1,12 +1,9 @@
 //! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`, and by index into its lists:
 //! `accepted_by_prompt_quartile.3`.
 
-use conductor_core::conductor::Counters;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
-use conductor_core::units::Nanos;
 use conductor_sim::report::RunLabels;
-use conductor_sim::timeline::Timeline;
-use conductor_sim::{Mode, RetryConfig, RunConfig, RunReport, RunResult, Transfers};
+use conductor_sim::{Mode, RetryConfig, RunConfig, RunReport, RunResult};
 use serde_json::Value;
 use std::fmt;
 
@@ -87,17 +84,7 @@ fn names() -> Vec<String> {
         mode: Mode::FastForward,
         node_samples: false,
     };
-    let result = RunResult {
-        recomputed: 0,
-        role_changes: Vec::new(),
-        records: Vec::new(),
-        timeline: Timeline::default(),
-        digest: String::new(),
-        counters: Counters::default(),
-        simulated: Nanos::ZERO,
-        events: 0,
-        transfers: Transfers::default(),
-    };
+    let result = RunResult::default();
     let report = RunReport::new(&config, &result, RunLabels::default());
     numbers(&report).into_iter().map(|(name, _)| name).collect()
 }

@@ -14,9 +14,11 @@ pub use roles::RoleChange;
 
 use crate::clients::{Clients, RetryConfig};
 use crate::error::SimError;
+use crate::links::Links;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
+use crate::tiers::TierTotals;
 use crate::timeline::{NodeSample, PoolSample, Timeline};
 use crate::truth::Truth;
 use crate::world::{self, Node};
@@ -67,7 +69,7 @@ pub struct RunConfig {
 }
 
 /// What came out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunResult {
     /// Every request, by arrival.
     pub records: Vec<RequestRecord>,
@@ -83,6 +85,8 @@ pub struct RunResult {
     pub events: u64,
     /// Bytes that crossed the network between nodes, and how long each such transfer took.
     pub transfers: Transfers,
+    /// Where reused blocks were found, and what fetching them took.
+    pub tiers: TierTotals,
     /// How often a request on a coupled node has lost its KV and was computed anew.
     pub recomputed: u64,
     /// Nodes that changed their role, in order of time.
@@ -168,6 +172,7 @@ struct Engine<'a> {
     nodes: Vec<Node>,
     /// Switches that were ordered and are not carried out.
     switches: VecDeque<(NodeId, Role)>,
+    links: Links,
     network: Network,
     purposes: Vec<Purpose>,
     deliveries: BinaryHeap<Reverse<(Nanos, u64)>>,
@@ -225,11 +230,13 @@ impl<'a> Engine<'a> {
     fn new(config: &RunConfig, header: &Header, observer: Observer<'a>) -> Self {
         let (cluster, policy) = (config.cluster.clone(), config.policy.clone());
         let estimate = cluster.estimate();
+        let (links, network) = Links::new(&cluster);
         Self {
             truth: Truth::new(&cluster, config.seed),
             estimate: cluster.estimate(),
             nodes: world::nodes(&cluster, policy.eviction),
-            network: world::network(&cluster),
+            links,
+            network,
             queue: EventQueue::new(cluster.nodes.len()),
             conductor: Conductor::new(cluster, policy, estimate, config.seed),
             recorder: Recorder::new(header),
@@ -247,17 +254,7 @@ impl<'a> Engine<'a> {
             ended: Vec::new(),
             news: CoupledNews::default(),
             loads: Loads::default(),
-            result: RunResult {
-                records: Vec::new(),
-                timeline: Timeline::default(),
-                digest: String::new(),
-                counters: Counters::default(),
-                simulated: Nanos::ZERO,
-                events: 0,
-                transfers: Transfers::default(),
-                recomputed: 0,
-                role_changes: Vec::new(),
-            },
+            result: RunResult::default(),
             tokens: PoolSample::default(),
             config: config.clone(),
         }
@@ -455,7 +452,8 @@ impl<'a> Engine<'a> {
                     load,
                     queued: node.queue.queued() as u32,
                     batch: node.running.len() as u32,
-                    used: node.queue.cache().len() as f64 / f64::from(spec.cache_blocks.max(1)),
+                    used: node.queue.cache().dram().len() as f64
+                        / f64::from(spec.cache_blocks.max(1)),
                 },
                 Node::Decode(node) => NodeSample {
                     load,

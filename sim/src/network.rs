@@ -87,6 +87,12 @@ impl Network {
         self.ends.peek().map(|(at, flow)| (at, FlowId(flow)))
     }
 
+    /// How many flows cross a link.
+    #[must_use]
+    pub fn flows_on(&self, link: LinkId) -> usize {
+        self.flows_on[link.0 as usize].len()
+    }
+
     /// A flow's present rate in bytes a second.
     #[must_use]
     pub fn rate(&self, flow: FlowId) -> u64 {

@@ -12,6 +12,7 @@ use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult};
 use crate::record::{Outcome, RequestRecord};
 use crate::stats::{Spread, Summary};
+use crate::tiers::TiersReport;
 use classes::Beginnings;
 use conductor_core::config::{Role, Slo};
 use conductor_core::units::Nanos;
@@ -100,6 +101,10 @@ pub struct RunReport {
     pub classes: Vec<ClassReport>,
     /// KV that crossed the network between nodes.
     pub transfer: TransferReport,
+    /// Where prefill nodes found what they reused.
+    pub tiers: TiersReport,
+    /// How often a request on a coupled node lost its KV and was computed anew.
+    pub recomputed: u64,
     /// Copies of hot blocks.
     pub replications: u64,
     /// Nodes that changed their role; counts and names of nodes are those of the cluster file all the same.
@@ -273,6 +278,8 @@ impl RunReport {
                     result.transfers.count as f64,
                 ),
             },
+            tiers: TiersReport::of(&result.tiers),
+            recomputed: result.recomputed,
             replications: result.counters.replications,
             role_switches: result.counters.role_switches,
             simulated_s,

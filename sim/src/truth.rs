@@ -56,11 +56,24 @@ impl Truth {
         }
     }
 
-    /// Time to compute the prompt's tokens from `cached` up to `end`.
+    /// Time to compute a prompt's tokens from those it reuses up to `end`, `loaded` of which have to be loaded into HBM.
     #[must_use]
-    pub fn prefill(&self, node: NodeId, ticket: Ticket, end: Tokens, cached: Tokens) -> Nanos {
-        let factor = self.prefill_factor(ticket);
-        Nanos(factor.of(self.costs.prefill(node, end, cached).0))
+    pub fn prefill(&self, node: NodeId, run: &PrefillRun, end: Tokens, loaded: Tokens) -> Nanos {
+        let factor = self.prefill_factor(run.ticket);
+        let whole = self.costs.prefill(node, end, run.cached);
+        Nanos(factor.of((whole - self.saved(node, run, loaded)).0))
+    }
+
+    /// What is saved because not all that is reused has to be loaded.
+    fn saved(&self, node: NodeId, run: &PrefillRun, loaded: Tokens) -> Nanos {
+        let cost = self.costs.of(node);
+        cost.load(run.cached) - cost.load(loaded)
+    }
+
+    /// The part of a prefill in which `loaded` tokens are loaded into HBM.
+    #[must_use]
+    pub fn load(&self, node: NodeId, loaded: Tokens) -> Nanos {
+        self.costs.of(node).load(loaded)
     }
 
     /// When the prompt that starts `now` is computed, after which time it keeps the first of the node's stages; `stages`
@@ -70,13 +83,17 @@ impl Truth {
         node: NodeId,
         run: &PrefillRun,
         pipeline: &Pipeline,
+        loaded: Tokens,
         now: Nanos,
         stages: &mut [Nanos],
     ) -> Nanos {
         let factor = self.prefill_factor(run.ticket);
         let mut end = now;
+        // Loading is part of the first chunk, of which each stage has its share.
+        let mut saved = self.saved(node, run, loaded) / u64::from(pipeline.stages);
         for chunk in pipeline.chunks(self.costs.of(node), run.input, run.cached) {
-            let stage = Nanos(factor.of(chunk.stage.0));
+            let stage = chunk.stage.saturating_sub(std::mem::take(&mut saved));
+            let stage = Nanos(factor.of(stage.0));
             end = pipeline.pass(Chunk { stage, ..chunk }, now, stages);
         }
         end

@@ -1,15 +1,11 @@
-//! The simulated cluster: node machines and the links between them.
+//! The simulated cluster: the machines of its nodes.
 
-use crate::network::{LinkId, Network, Path, over};
-use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, Role};
+use conductor_core::config::{ClusterConfig, Evictions, NodeSpec, Role};
 use conductor_core::ids::NodeId;
 use conductor_core::node::{CoupledBatch, DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
 use conductor_core::units::Nanos;
 use std::collections::VecDeque;
-
-/// Links of a node: what it sends, what it receives, and its bus from DRAM to HBM.
-const LINKS_PER_NODE: u32 = 3;
 
 /// A node by role.
 pub(crate) enum Node {
@@ -74,23 +70,23 @@ impl Steps {
 }
 
 /// The machines of all nodes, with the roles of the cluster file.
-pub(crate) fn nodes(cluster: &ClusterConfig, eviction: EvictionConfig) -> Vec<Node> {
+pub(crate) fn nodes(cluster: &ClusterConfig, evictions: Evictions) -> Vec<Node> {
     let machine =
-        |(i, spec): (usize, &NodeSpec)| machine(cluster, eviction, NodeId(i as u16), spec.role);
+        |(i, spec): (usize, &NodeSpec)| machine(cluster, evictions, NodeId(i as u16), spec.role);
     cluster.nodes.iter().enumerate().map(machine).collect()
 }
 
 /// The idle machine of a node with `role`.
 pub(crate) fn machine(
     cluster: &ClusterConfig,
-    eviction: EvictionConfig,
+    evictions: Evictions,
     node: NodeId,
     role: Role,
 ) -> Node {
     let spec = &cluster.nodes[node.index()];
     match role {
         Role::Prefill => {
-            let queue = PrefillQueue::new(cluster.block, spec, eviction);
+            let queue = PrefillQueue::new(cluster.block, spec, evictions);
             Node::Prefill(PrefillNode {
                 queue,
                 running: VecDeque::new(),
@@ -107,7 +103,7 @@ pub(crate) fn machine(
         }
         Role::Coupled => {
             let (engine, block) = (cluster.coupled, cluster.block);
-            let batch = CoupledBatch::new(engine, block, spec.hbm_blocks, eviction);
+            let batch = CoupledBatch::new(engine, block, spec.hbm_blocks, evictions.main);
             Node::Coupled(CoupledNode {
                 batch,
                 running: None,
@@ -115,29 +111,4 @@ pub(crate) fn machine(
             })
         }
     }
-}
-
-/// The network of a cluster: for each node its three links.
-pub(crate) fn network(cluster: &ClusterConfig) -> Network {
-    let links = (0..cluster.nodes.len()).flat_map(|i| {
-        let profile = cluster.profile_of(NodeId(i as u16));
-        // A pipeline has the links of all its machines.
-        let machines = u64::from(cluster.nodes[i].stages);
-        let nic = profile.nic_bytes_per_s * machines;
-        [nic, nic, profile.load_bytes_per_s * machines]
-    });
-    Network::new(links.collect())
-}
-
-/// From one node's memory to another's.
-pub(crate) fn path_between(from: NodeId, to: NodeId) -> Path {
-    [
-        LinkId(u32::from(from.0) * LINKS_PER_NODE),
-        LinkId(u32::from(to.0) * LINKS_PER_NODE + 1),
-    ]
-}
-
-/// From a node's DRAM to its HBM.
-pub(crate) fn path_load(node: NodeId) -> Path {
-    over(LinkId(u32::from(node.0) * LINKS_PER_NODE + 2))
 }

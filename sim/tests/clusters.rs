@@ -66,14 +66,30 @@ pub(crate) fn profile(table: bool, nic: f64, load: f64, layers: u32) -> String {
 fn clusters() -> impl Strategy<Value = String> {
     let nodes = (1_u64..5, 0_u64..30, 1_u64..4, 3_u64..40);
     let pipeline = prop_oneof![3 => Just(1), 1 => 2_u64..5];
+    // SSDs from fast to so slow that reading takes longer than computing, and HBM that keeps a little.
+    let ssd = prop_oneof![2 => Just(None), 1 => (1_u64..60, prop_oneof![Just(1.0), Just(0.003)]).prop_map(Some)];
+    let tiers = (ssd, prop_oneof![Just(0), 1_u64..20]).prop_map(|(ssd, hbm)| {
+        let ssd = ssd.map_or(String::new(), |(blocks, bandwidth)| {
+            let tokens = blocks * BLOCK;
+            format!("ssd_tokens = {tokens}\nssd_gbytes_per_s = {bandwidth:?}\n")
+        });
+        format!("{ssd}hbm_cache_tokens = {}\n", hbm * BLOCK)
+    });
+    let network = prop_oneof![
+        3 => Just(""),
+        1 => Just("[network]\nnics = 3\nstriped = false\n"),
+        1 => Just("[kv]\ncompression = 1.7\ncompress_gbytes_per_s = 0.1\ndecompress_gbytes_per_s = 0.2\n"),
+    ];
+    let pipeline = (pipeline, tiers, network);
     let noise = prop_oneof![Just((0.0, 0.0)), Just((0.3, 0.2))];
     let estimate = prop_oneof![Just(1.0), Just(0.4), Just(3.0)];
     (nodes, pipeline, noise, estimate).prop_map(|(nodes, pipeline, noise, estimate)| {
         let (prefill, cache, decode, hbm) = nodes;
+        let (pipeline, tiers, network) = pipeline;
         format!(
             "name = \"scarce\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n\
-             [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\npipeline = {pipeline}\n\
-             [[nodes]]\ncount = {decode}\nrole = \"decode\"\nhbm_kv_tokens = {}\n\
+             [[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\npipeline = {pipeline}\n{tiers}\
+             [[nodes]]\ncount = {decode}\nrole = \"decode\"\nhbm_kv_tokens = {}\n{network}\
              [limits]\nlive_requests = 12\n\
              [estimate]\nprefill_factor = {estimate:?}\ndecode_factor = {estimate:?}\n\
              [truth]\nprefill_noise = {:?}\ndecode_noise = {:?}\n",

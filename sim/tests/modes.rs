@@ -1,6 +1,7 @@
 //! A node that jumps to its next change does to the nanosecond what it does step by step.
 
 use crate::clusters::{BLOCK, Scenario, coupled, profile, scenarios, switching};
+use conductor_core::cache::Tier;
 use conductor_core::config::Role;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -25,6 +26,7 @@ proptest! {
         prop_assert_eq!(jumped.counters, stepped.counters);
         prop_assert_eq!(jumped.simulated, stepped.simulated);
         prop_assert_eq!(jumped.transfers, stepped.transfers);
+        prop_assert_eq!(jumped.tiers, stepped.tiers);
         prop_assert_eq!(&jumped.role_changes, &stepped.role_changes);
         prop_assert_eq!(&jumped.timeline.pools, &stepped.timeline.pools);
         prop_assert!(jumped.events <= stepped.events);
@@ -70,12 +72,16 @@ fn the_random_runs_reach_every_corner() {
     let mut runner = TestRunner::deterministic();
     let (mut replications, mut hits, mut in_vain, mut rejected) = (0, 0, 0, 0);
     let (mut jumps, mut steps) = (0, 0);
+    let mut hits_by_tier = [0; Tier::ALL.len()];
     for _ in 0..60 {
         let drawn = scenarios().new_tree(&mut runner).expect("it can be drawn");
         let result = drawn.current().run(Mode::FastForward);
         jumps += result.events;
         steps += drawn.current().run(Mode::StepByStep).events;
         replications += result.counters.replications;
+        for (total, hits) in hits_by_tier.iter_mut().zip(result.tiers.hits) {
+            *total += hits;
+        }
         for record in &result.records {
             hits += u64::from(record.hit_blocks > 0);
             in_vain += u64::from(record.outcome == Outcome::RejectedAfterPrefill);
@@ -90,6 +96,10 @@ fn the_random_runs_reach_every_corner() {
     ] {
         assert!(count > 10, "{name}: {count}");
     }
+    assert!(
+        hits_by_tier.iter().all(|&hits| hits > 10),
+        "{hits_by_tier:?}"
+    );
     assert!(jumps * 3 < steps, "{jumps} events in place of {steps}");
     let mut switches = [0, 0];
     for _ in 0..80 {

@@ -5,7 +5,12 @@
 //! prefill nodes are 2 pipelines of 4.
 
 use super::coupled::{CoupledConfig, CoupledText};
-use super::profile::{checked_name, within};
+mod text;
+
+pub use text::{ClusterText, EstimateText, KvText, LimitsText, NetworkText, NodesText, TruthText};
+
+use super::Compression;
+use super::profile::{bandwidth, checked_name, within};
 use super::{ConfigError, Profile, ProfileText};
 use crate::cost::{CostModel, Costs, Factor, Pipeline, PromptCost, Scaled};
 use crate::units::Tokens;
@@ -14,6 +19,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+use text::{default_block, default_profile};
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,10 @@ pub struct NodeSpec {
     pub cache_blocks: u32,
     /// Blocks that its HBM holds for decoding.
     pub hbm_blocks: u32,
+    /// Blocks that stay in a prefill node's HBM.
+    pub hbm_cache_blocks: u32,
+    /// Blocks that its SSD holds.
+    pub ssd_blocks: u32,
     /// Machines that it consists of: more than 1 for a group that computes prompts as a pipeline.
     pub stages: u32,
     /// Longest piece of a prompt that is computed at once.
@@ -55,8 +65,12 @@ pub struct ClusterConfig {
     pub nodes: Vec<NodeSpec>,
     /// The profiles that nodes refer to.
     pub profiles: Vec<Profile>,
+    /// What each node's SSD moves, bytes a second; 0 without one.
+    pub ssd_bytes_per_s: Vec<u64>,
     /// How coupled nodes batch.
     pub coupled: CoupledConfig,
+    /// NICs of a node over which transfers are spread one by one; 1 if each goes over all.
+    pub nics: u32,
     /// Requests that may be in the system at once; one more is rejected.
     pub live_requests_max: u32,
     /// Distinct blocks that the index holds.
@@ -66,122 +80,6 @@ pub struct ClusterConfig {
     /// Factor on estimated decode steps.
     pub estimate_decode: Factor,
     text: ClusterText,
-}
-
-/// A cluster file as written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterText {
-    /// Name in reports.
-    pub name: String,
-    /// Profile of nodes that name none.
-    #[serde(default = "default_profile")]
-    pub profile: String,
-    /// Tokens in a KV block, 16 to 4096.
-    #[serde(default = "default_block")]
-    pub block_tokens: u64,
-    /// `[[nodes]]`: groups of equal nodes, in order.
-    pub nodes: Vec<NodesText>,
-    /// `[coupled]`: how coupled nodes batch.
-    #[serde(default, skip_serializing_if = "is_usual")]
-    pub coupled: CoupledText,
-    /// `[limits]`
-    #[serde(default)]
-    pub limits: LimitsText,
-    /// `[estimate]`: how the Conductor's estimates differ from the profiles.
-    #[serde(default)]
-    pub estimate: EstimateText,
-    /// `[truth]`: how a simulated cluster differs from the profiles. The Conductor never sees it.
-    #[serde(default)]
-    pub truth: TruthText,
-}
-
-/// `[[nodes]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NodesText {
-    /// How many.
-    pub count: u64,
-    /// What they do.
-    pub role: Role,
-    /// Profile, if not the cluster's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// DRAM cache in tokens, if not the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cache_tokens: Option<u64>,
-    /// HBM for KV in tokens, if not the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hbm_kv_tokens: Option<u64>,
-    /// Prefill: each node of this group stands for so many machines, which compute prompts as a pipeline and have their
-    /// caches and links together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pipeline: Option<u64>,
-    /// Prefill: longest piece of a prompt that is computed at once, if not the profile's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chunk_tokens: Option<u64>,
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsText {
-    /// See [`ClusterConfig::live_requests_max`].
-    pub live_requests: u64,
-    /// See [`ClusterConfig::index_blocks_max`]; by default what all caches hold together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub index_blocks: Option<u64>,
-}
-
-impl Default for LimitsText {
-    fn default() -> Self {
-        Self {
-            live_requests: 1 << 20,
-            index_blocks: None,
-        }
-    }
-}
-
-/// `[estimate]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EstimateText {
-    /// Estimated prefill times are the profile's times this.
-    pub prefill_factor: f64,
-    /// Estimated decode steps are the profile's times this.
-    pub decode_factor: f64,
-}
-
-impl Default for EstimateText {
-    fn default() -> Self {
-        Self {
-            prefill_factor: 1.0,
-            decode_factor: 1.0,
-        }
-    }
-}
-
-/// `[truth]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TruthText {
-    /// Half width of the uniform factor on each prefill: 0.1 means 0.9 to 1.1.
-    pub prefill_noise: f64,
-    /// Half width of the uniform factor on the steps of each batch.
-    pub decode_noise: f64,
-}
-
-fn default_profile() -> String {
-    "a800-llama3-70b".to_string()
-}
-
-fn is_usual(coupled: &CoupledText) -> bool {
-    *coupled == CoupledText::default()
-}
-
-/// FAST'25: trace ids stand for blocks of 512 tokens.
-const fn default_block() -> u64 {
-    512
 }
 
 impl ClusterConfig {
@@ -270,6 +168,9 @@ impl ClusterConfig {
             profile: None,
             cache_tokens: None,
             hbm_kv_tokens: None,
+            hbm_cache_tokens: None,
+            ssd_tokens: None,
+            ssd_gbytes_per_s: None,
             pipeline: pipeline.filter(|_| role == Role::Prefill),
             chunk_tokens: None,
         };
@@ -280,6 +181,8 @@ impl ClusterConfig {
                 block_tokens: default_block(),
                 nodes: groups.iter().map(group).collect(),
                 coupled,
+                kv: None,
+                network: None,
                 limits: LimitsText::default(),
                 estimate: EstimateText::default(),
                 truth: TruthText::default(),
@@ -307,17 +210,23 @@ impl ClusterConfig {
         let block = Tokens(within("block_tokens", text.block_tokens, 16, 4096)?);
         let mut used: Vec<Profile> = Vec::new();
         let mut nodes = Vec::new();
+        let mut ssd_bytes_per_s = Vec::new();
+        let compression = text.kv.as_ref().map(Compression::parse).transpose()?;
         for group in &text.nodes {
             within("nodes.count", group.count, 1, Self::NODES_MAX)?;
             let profile = profile_number(
                 group.profile.as_ref().unwrap_or(&text.profile),
                 profiles,
+                compression,
                 &mut used,
             )?;
             let stages = within("nodes.pipeline", group.pipeline.unwrap_or(1), 1, 1024)?;
             let chunk = group.chunk_tokens.unwrap_or(used[profile].prefill_chunk.0);
             let chunk = Tokens(within("nodes.chunk_tokens", chunk, 1, 1 << 24)?);
             for (key, given) in [
+                ("nodes.hbm_cache_tokens", group.hbm_cache_tokens.is_some()),
+                ("nodes.ssd_tokens", group.ssd_tokens.is_some()),
+                ("nodes.ssd_gbytes_per_s", group.ssd_gbytes_per_s.is_some()),
                 ("nodes.pipeline", group.pipeline.is_some()),
                 ("nodes.chunk_tokens", group.chunk_tokens.is_some()),
             ] {
@@ -334,19 +243,36 @@ impl ClusterConfig {
                     ),
                 ));
             }
-            let cache = group.cache_tokens.unwrap_or(used[profile].cache.0) * stages;
+            let ssd_bandwidth = match (group.ssd_tokens, group.ssd_gbytes_per_s) {
+                (Some(_), Some(gbytes)) => bandwidth("nodes.ssd_gbytes_per_s", gbytes)? * stages,
+                (None, None) => 0,
+                (Some(_), None) => {
+                    let message = "an SSD needs it";
+                    return Err(ConfigError::new("nodes.ssd_gbytes_per_s", message));
+                }
+                (None, Some(_)) => {
+                    let message = "an SSD needs it";
+                    return Err(ConfigError::new("nodes.ssd_tokens", message));
+                }
+            };
+            let blocks = |key, tokens: u64, least| {
+                let blocks = within(key, tokens / block.0, least, u64::from(u32::MAX))?;
+                Ok::<_, ConfigError>(blocks as u32)
+            };
+            let kept = |tokens: u64| compression.map_or(tokens, |kv| kv.times(tokens));
+            // Capacities are given for KV as it is; a profile's own has been multiplied already.
+            let cache = group.cache_tokens.map(kept);
+            let cache = cache.unwrap_or(used[profile].cache.0) * stages;
+            let ssd = kept(group.ssd_tokens.unwrap_or(0)) * stages;
+            let hbm_cache = group.hbm_cache_tokens.unwrap_or(0) * stages;
             let hbm = group.hbm_kv_tokens.unwrap_or(used[profile].hbm.0);
             let node = NodeSpec {
                 role: group.role,
                 profile: profile as u8,
-                cache_blocks: within(
-                    "nodes.cache_tokens",
-                    cache / block.0,
-                    0,
-                    u64::from(u32::MAX),
-                )? as u32,
-                hbm_blocks: within("nodes.hbm_kv_tokens", hbm / block.0, 1, u64::from(u32::MAX))?
-                    as u32,
+                cache_blocks: blocks("nodes.cache_tokens", cache, 0)?,
+                hbm_blocks: blocks("nodes.hbm_kv_tokens", hbm, 1)?,
+                hbm_cache_blocks: blocks("nodes.hbm_cache_tokens", hbm_cache, 0)?,
+                ssd_blocks: blocks("nodes.ssd_tokens", ssd, 0)?,
                 stages: stages as u32,
                 chunk,
             };
@@ -357,6 +283,7 @@ impl ClusterConfig {
                 Self::NODES_MAX,
             )?;
             nodes.extend((0..group.count).map(|_| node));
+            ssd_bytes_per_s.resize(nodes.len(), ssd_bandwidth);
         }
         let has = |role| nodes.iter().any(|node: &NodeSpec| node.role == role);
         for (role, name, other) in [
@@ -382,9 +309,18 @@ impl ClusterConfig {
             ));
         }
         let coupled = text.coupled.checked()?;
+        let nics = match text.network {
+            Some(network) => {
+                let nics = within("network.nics", network.nics, 1, 64)? as u32;
+                if network.striped { 1 } else { nics }
+            }
+            None => 1,
+        };
         let held = |node: &NodeSpec| match node.role {
             Role::Coupled => u64::from(node.hbm_blocks),
-            Role::Prefill | Role::Decode => u64::from(node.cache_blocks),
+            Role::Prefill | Role::Decode => {
+                u64::from(node.cache_blocks) + u64::from(node.ssd_blocks)
+            }
         };
         let held: u64 = nodes.iter().map(held).sum();
         let factor = |key: &str, value: f64| {
@@ -411,7 +347,9 @@ impl ClusterConfig {
             block,
             nodes,
             profiles: used,
+            ssd_bytes_per_s,
             coupled,
+            nics,
             live_requests_max: within(
                 "limits.live_requests",
                 text.limits.live_requests,
@@ -469,6 +407,13 @@ impl ClusterConfig {
         self.costs(Profile::cost)
     }
 
+    /// What one transfer gets at most, bytes a second, from or to a node of this kind.
+    #[must_use]
+    pub fn transfer_bytes_per_s(&self, node: crate::ids::NodeId) -> u64 {
+        let machines = u64::from(self.nodes[node.index()].stages);
+        self.profile_of(node).nic_bytes_per_s * machines / u64::from(self.nics)
+    }
+
     /// The profile of a node.
     #[must_use]
     pub fn profile_of(&self, node: crate::ids::NodeId) -> &Profile {
@@ -518,6 +463,7 @@ impl ClusterConfig {
 fn profile_number(
     name: &str,
     known: &[Profile],
+    compression: Option<Compression>,
     used: &mut Vec<Profile>,
 ) -> Result<usize, ConfigError> {
     if let Some(number) = used.iter().position(|profile| profile.text.name == name) {
@@ -527,7 +473,10 @@ fn profile_number(
         Some(profile) => profile.clone(),
         None => Profile::built_in(name)?,
     };
-    used.push(profile);
+    used.push(match compression {
+        Some(compression) => profile.compressed(compression),
+        None => profile,
+    });
     within("nodes.profile", used.len() as u64, 1, 256)?;
     Ok(used.len() - 1)
 }

@@ -7,6 +7,7 @@
 use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
 use super::classes::{ClassConfig, ClassLimits, ClassText};
+use super::eviction::{EvictionText, Evictions};
 use super::profile::checked_name;
 use super::roles::{RolesConfig, RolesText};
 use crate::ids::ClassId;
@@ -30,7 +31,7 @@ pub struct PolicyConfig {
     /// What becomes of blocks that were fetched from another node.
     pub replication: ReplicationConfig,
     /// Which block a full cache gives up.
-    pub eviction: EvictionConfig,
+    pub eviction: Evictions,
     /// Who decides that a node changes its role.
     pub roles: RolesConfig,
     /// The limits that a request should meet, where its class has no others.
@@ -96,18 +97,6 @@ pub enum ReplicationConfig {
     OnePool,
     /// Nothing is fetched: each node has only what it computed.
     Off,
-}
-
-/// Which block a full cache gives up first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EvictionConfig {
-    /// Least recently used.
-    Lru,
-    /// Least frequently used, then least recently.
-    Lfu,
-    /// Least frequently used, then deepest in its prompt.
-    LengthAware,
 }
 
 /// Service level objectives of one request.
@@ -198,14 +187,6 @@ pub struct ReplicationText {
     pub select: ReplicationConfig,
 }
 
-/// `[eviction]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvictionText {
-    /// `lru`, `lfu` or `length-aware`.
-    pub select: EvictionConfig,
-}
-
 /// `[slo]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -250,14 +231,6 @@ impl Default for ReplicationText {
     fn default() -> Self {
         Self {
             select: ReplicationConfig::LeaveCopy,
-        }
-    }
-}
-
-impl Default for EvictionText {
-    fn default() -> Self {
-        Self {
-            select: EvictionConfig::Lru,
         }
     }
 }
@@ -351,7 +324,7 @@ impl PolicyConfig {
             },
             admission,
             replication: text.replication.select,
-            eviction: text.eviction.select,
+            eviction: text.eviction.parsed(),
             roles: RolesConfig::from_text(&text.roles)?,
             slo,
             classes: ClassConfig::from_texts(&text.classes, slo)?,
@@ -405,9 +378,7 @@ impl PolicyConfig {
             replication: ReplicationText {
                 select: self.replication,
             },
-            eviction: EvictionText {
-                select: self.eviction,
-            },
+            eviction: self.eviction.to_text(),
             roles: self.roles.to_text(),
             slo: SloText {
                 ttft_s: self.slo.ttft.as_secs_f64(),

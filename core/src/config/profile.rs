@@ -2,7 +2,7 @@
 //!
 //! Each constant of a built-in profile cites its source in the profile's own text (`core/profiles/*.toml`).
 
-use super::ConfigError;
+use super::{Compression, ConfigError};
 use crate::cost::{CostModel, DecodeCoefficients, Grid, Polynomial, PrefillCoefficients, Table};
 use crate::steps::fixed_from_nanos;
 use crate::units::{Bytes, Nanos, Tokens};
@@ -39,6 +39,8 @@ pub struct Profile {
     pub nic_bytes_per_s: u64,
     /// DRAM to HBM, all GPUs together, bytes a second.
     pub load_bytes_per_s: u64,
+    /// How KV is compressed outside HBM; `kv_bytes_per_token`, `cache` and `load_bytes_per_s` are after that.
+    pub compression: Option<Compression>,
     /// What a token carries from one layer to the next, if it is known: a pipeline's nodes send it to each other.
     pub activation_bytes_per_token: Option<Bytes>,
 }
@@ -229,6 +231,7 @@ impl Profile {
             )?),
             nic_bytes_per_s: bandwidth("nic_gbytes_per_s", text.nic_gbytes_per_s)?,
             load_bytes_per_s: bandwidth("load_gbytes_per_s", text.load_gbytes_per_s)?,
+            compression: None,
             activation_bytes_per_token: text
                 .activation_bytes_per_token
                 .map(|bytes| within("activation_bytes_per_token", bytes, 1, 1 << 30))
@@ -243,8 +246,13 @@ impl Profile {
     /// The profile's cost model.
     #[must_use]
     pub fn cost(&self) -> Box<dyn CostModel> {
-        self.cost_checked()
-            .expect("parsing has built this model before")
+        let cost = self
+            .cost_checked()
+            .expect("parsing has built this model before");
+        match self.compression {
+            Some(compression) => compression.priced(self, cost),
+            None => cost,
+        }
     }
 
     fn cost_checked(&self) -> Result<Box<dyn CostModel>, ConfigError> {
@@ -442,7 +450,7 @@ fn seconds_expected(key: &str, found: f64) -> ConfigError {
     )
 }
 
-fn bandwidth(key: &str, gbytes: f64) -> Result<u64, ConfigError> {
+pub(super) fn bandwidth(key: &str, gbytes: f64) -> Result<u64, ConfigError> {
     if !(0.001..=1e6).contains(&gbytes) {
         let message = format!("expected gigabytes a second from 0.001 to 1000000, found {gbytes}");
         return Err(ConfigError::new(key, message));

@@ -475,7 +475,7 @@ impl CoupledBatch {
     /// Lets blocks go that nobody uses until `used` blocks fit, as far as there are any.
     fn evict_to_fit(&mut self, used: u64, news: &mut CoupledNews) {
         for _ in self.capacity..used {
-            if !self.cache.evict_one(&mut news.cache.evicted) {
+            if self.cache.evict_one(&mut news.cache.evicted).is_none() {
                 break;
             }
         }

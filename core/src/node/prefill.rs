@@ -4,8 +4,8 @@
 //! node lets later ones pass. What a request reuses is looked up when it starts, not when it was dispatched: blocks
 //! may have come or gone since. Its blocks stay pinned until its KV has left for the decode node.
 
-use crate::cache::{BlockCache, BlockSlot};
-use crate::config::{EvictionConfig, NodeSpec};
+use crate::cache::{BlockSlot, CacheChanges, Tier, TieredCache};
+use crate::config::{Evictions, NodeSpec};
 use crate::ids::{BlockHash, Ticket};
 use crate::policy::prefill::cached_tokens;
 use crate::units::Tokens;
@@ -15,23 +15,6 @@ use alloc::vec::Vec;
 /// A request's place in a node, from its coming until it is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobId(u32);
-
-/// What the cache gained and lost, to be reported; scratch space that is used again.
-#[derive(Clone, Debug, Default)]
-pub struct CacheChanges {
-    /// New blocks.
-    pub stored: Vec<BlockHash>,
-    /// Blocks that went.
-    pub evicted: Vec<BlockHash>,
-}
-
-impl CacheChanges {
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.stored.clear();
-        self.evicted.clear();
-    }
-}
 
 /// Work to do: the tokens of one prompt from `cached` to its end, in chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +29,8 @@ pub struct PrefillRun {
     pub cached: Tokens,
     /// Blocks that are reused.
     pub hit_blocks: u32,
+    /// Where they were found, by [`Tier`]; together `hit_blocks`.
+    pub hits: [u32; Tier::ALL.len()],
     /// Longest piece that is computed at once.
     pub chunk: Tokens,
 }
@@ -63,16 +48,29 @@ struct Job {
     ticket: Ticket,
     input: Tokens,
     blocks: Vec<BlockHash>,
-    /// Pinned blocks, front to back.
+    /// Pinned blocks, front to back, and where they were found.
     pinned: Vec<BlockSlot>,
+    tiers: Vec<Tier>,
     /// Copies of other nodes' blocks are on their way.
     awaits_copy: bool,
+    /// Blocks are being read from the SSD.
+    awaits_read: bool,
+    /// Blocks `copied.0 .. copied.0 + copied.1` have been copied.
+    copied: (u32, u32),
+    /// Blocks before this one are to be had from the SSD.
+    read: u32,
+}
+
+impl Job {
+    const fn is_ready(&self) -> bool {
+        !self.awaits_copy && !self.awaits_read
+    }
 }
 
 /// The machine of one prefill node.
 #[derive(Clone, Debug)]
 pub struct PrefillQueue {
-    cache: BlockCache,
+    cache: TieredCache,
     block: Tokens,
     chunk: Tokens,
     jobs: Vec<Job>,
@@ -86,9 +84,9 @@ pub struct PrefillQueue {
 impl PrefillQueue {
     /// An idle node of this kind with an empty cache.
     #[must_use]
-    pub fn new(block: Tokens, spec: &NodeSpec, eviction: EvictionConfig) -> Self {
+    pub fn new(block: Tokens, spec: &NodeSpec, evictions: Evictions) -> Self {
         Self {
-            cache: BlockCache::new(spec.cache_blocks as usize, eviction),
+            cache: TieredCache::new(spec, evictions),
             block,
             chunk: spec.chunk,
             jobs: Vec::new(),
@@ -101,7 +99,7 @@ impl PrefillQueue {
 
     /// The node's cache.
     #[must_use]
-    pub const fn cache(&self) -> &BlockCache {
+    pub const fn cache(&self) -> &TieredCache {
         &self.cache
     }
 
@@ -115,7 +113,7 @@ impl PrefillQueue {
     #[must_use]
     pub fn has_ready(&self) -> bool {
         let mut queue = self.queue.iter();
-        queue.any(|&slot| !self.jobs[slot as usize].awaits_copy)
+        queue.any(|&slot| self.jobs[slot as usize].is_ready())
     }
 
     /// Takes a request into the queue. With `awaits_copy` it cannot start before [`Self::copy_arrived`].
@@ -127,23 +125,47 @@ impl PrefillQueue {
         awaits_copy: bool,
     ) -> JobId {
         let slot = self.free.pop().unwrap_or_else(|| {
-            let (blocks, pinned) = (Vec::new(), Vec::new());
             self.jobs.push(Job {
                 ticket,
                 input,
-                blocks,
-                pinned,
+                blocks: Vec::new(),
+                pinned: Vec::new(),
+                tiers: Vec::new(),
                 awaits_copy,
+                awaits_read: false,
+                copied: (0, 0),
+                read: 0,
             });
             self.jobs.len() as u32 - 1
         });
         let job = &mut self.jobs[slot as usize];
         (job.ticket, job.input, job.awaits_copy) = (ticket, input, awaits_copy);
+        (job.awaits_read, job.copied, job.read) = (false, (0, 0), 0);
         job.blocks.clear();
         job.blocks.extend_from_slice(blocks);
         job.pinned.clear();
+        job.tiers.clear();
         self.queue.push_back(slot);
         JobId(slot)
+    }
+
+    /// How many blocks the request wants from the SSD, of the leading ones that are here; `copied` more, from block
+    /// `first` on, are being copied from elsewhere. If there are any it cannot start before [`Self::read_done`].
+    pub fn reads(&mut self, job: JobId, first: u32, copied: u32) -> u32 {
+        let job = &mut self.jobs[job.0 as usize];
+        let (mut reads, mut here) = (0, 0);
+        for (depth, &block) in job.blocks.iter().enumerate() {
+            let comes = (first..first + copied).contains(&(depth as u32));
+            if self.cache.only_on_ssd(block) {
+                reads += u32::from(!comes);
+            } else if !comes && self.cache.dram().match_chain(&[block]) == 0 {
+                break;
+            }
+            here = depth as u32 + 1;
+        }
+        job.awaits_read = reads > 0;
+        job.read = if reads > 0 { here } else { 0 };
+        reads
     }
 
     /// Pins the leading blocks up to `blocks` of them for sending to another node, into `pins`; stops at the
@@ -163,24 +185,45 @@ impl PrefillQueue {
         self.cache.unpin(pins);
     }
 
-    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are
-    /// kept, and
+    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are kept, and
     /// the request can start.
     pub fn copy_arrived(&mut self, job: JobId, first: u32, count: u32, changes: &mut CacheChanges) {
+        let waiting = &mut self.jobs[job.0 as usize];
+        (waiting.awaits_copy, waiting.copied) = (false, (first, count));
+        self.settle(job, changes);
+    }
+
+    /// The blocks that the request wants from the SSD have been read.
+    pub fn read_done(&mut self, job: JobId, changes: &mut CacheChanges) {
+        self.jobs[job.0 as usize].awaits_read = false;
+        self.settle(job, changes);
+    }
+
+    /// Pins what was fetched once all has come, and the node's own leading blocks too: what was paid for must still be
+    /// here at the start.
+    fn settle(&mut self, job: JobId, changes: &mut CacheChanges) {
         let job = &mut self.jobs[job.0 as usize];
-        job.awaits_copy = false;
+        if !job.is_ready() {
+            return;
+        }
         debug_assert!(job.pinned.is_empty(), "a request that waits holds nothing");
-        // All leading blocks are pinned, the node's own too: what was paid for must still be here at the start.
-        for depth in 0..(first + count).min(job.blocks.len() as u32) {
+        let (first, count) = job.copied;
+        for depth in 0..(first + count).max(job.read).min(job.blocks.len() as u32) {
             let block = job.blocks[depth as usize];
-            let pin = if depth < first {
-                self.cache.pin(block)
+            let from = if (first..first + count).contains(&depth) {
+                Some(Tier::Remote)
+            } else if depth < job.read && self.cache.only_on_ssd(block) {
+                Some(Tier::Ssd)
             } else {
-                self.cache
-                    .insert(block, depth, &mut changes.stored, &mut changes.evicted)
+                None
+            };
+            let pin = match from {
+                Some(_) => self.cache.insert(block, depth, changes),
+                None => self.cache.pin(block),
             };
             let Some(slot) = pin else { break };
             job.pinned.push(slot);
+            job.tiers.push(from.unwrap_or(Tier::Dram));
         }
     }
 
@@ -193,7 +236,7 @@ impl PrefillQueue {
         let place = self
             .queue
             .iter()
-            .position(|&slot| !self.jobs[slot as usize].awaits_copy)?;
+            .position(|&slot| self.jobs[slot as usize].is_ready())?;
         let slot = self.queue.remove(place).expect("the place was just found");
         self.running.push_back(slot);
         let job = &mut self.jobs[slot as usize];
@@ -203,14 +246,22 @@ impl PrefillQueue {
                 break;
             };
             job.pinned.push(pin);
+            job.tiers.push(Tier::Dram);
         }
         let hit_blocks = job.pinned.len() as u32;
+        let in_hbm = self.cache.in_hbm(&job.blocks[..hit_blocks as usize]);
+        job.tiers[..in_hbm as usize].fill(Tier::Hbm);
+        let mut hits = [0; Tier::ALL.len()];
+        for &tier in &job.tiers {
+            hits[tier as usize] += 1;
+        }
         Some(PrefillRun {
             job: JobId(slot),
             ticket: job.ticket,
             input: job.input,
             cached: cached_tokens(self.block, job.input, hit_blocks),
             hit_blocks,
+            hits,
             chunk: self.chunk,
         })
     }
@@ -225,16 +276,12 @@ impl PrefillQueue {
         let job = &mut self.jobs[slot as usize];
         for depth in job.pinned.len()..job.blocks.len() {
             let block = job.blocks[depth];
-            let Some(pin) = self.cache.insert(
-                block,
-                depth as u32,
-                &mut changes.stored,
-                &mut changes.evicted,
-            ) else {
+            let Some(pin) = self.cache.insert(block, depth as u32, changes) else {
                 break;
             };
             job.pinned.push(pin);
         }
+        self.cache.keep_in_hbm(&job.blocks);
         JobId(slot)
     }
 
@@ -278,10 +325,12 @@ mod tests {
             profile: 0,
             cache_blocks,
             hbm_blocks: 1,
+            hbm_cache_blocks: 0,
+            ssd_blocks: 0,
             stages: 1,
             chunk: Tokens(chunk),
         };
-        PrefillQueue::new(Tokens(10), &spec, EvictionConfig::Lru)
+        PrefillQueue::new(Tokens(10), &spec, Evictions::default())
     }
 
     fn ticket(request: u64) -> Ticket {
@@ -353,7 +402,7 @@ mod tests {
         node.release(large);
         node.release(next);
         node.check();
-        assert_eq!(node.cache().len(), 3);
+        assert_eq!(node.cache().dram().len(), 3);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl PrefillContext<'_> {
         let profile = self.cluster.profile_of(node);
         let tokens = self.cached_tokens(reuse) - self.cached_tokens(local);
         let bytes = u128::from(tokens.0) * u128::from(profile.kv_bytes_per_token.0);
-        Nanos((bytes * 1_000_000_000 / u128::from(profile.nic_bytes_per_s)) as u64)
+        Nanos((bytes * 1_000_000_000 / u128::from(self.cluster.transfer_bytes_per_s(node))) as u64)
     }
 
     /// How many blocks a node with `local` own ones reuses: all of the longest match, if it may fetch and its

@@ -8,7 +8,8 @@
 use super::prefill::ticket_of;
 use super::{Copy, Engine};
 use crate::error::SimError;
-use crate::world::{self, Node};
+use crate::world::Node;
+use conductor_core::cache::Tier;
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
 use conductor_core::node::{Sequence, SequenceId};
@@ -23,6 +24,10 @@ pub(super) enum Purpose {
     Stream(u64),
     /// A sequence's KV, from a node's DRAM to its HBM.
     Load(NodeId, SequenceId),
+    /// Blocks of a request's prompt, from the SSD of its prefill node, since when.
+    Read(u64, Nanos),
+    /// Blocks that DRAM has given up, to the SSD.
+    Write,
 }
 
 impl Engine<'_> {
@@ -79,9 +84,8 @@ impl Engine<'_> {
             started: self.now,
         };
         let size = self.kv_bytes(from, tokens);
-        let flow = self
-            .network
-            .start(self.now, world::path_between(from, to), size, None);
+        let path = self.links.between(&self.network, from, to);
+        let flow = self.network.start(self.now, path, size, None);
         self.set_purpose(flow, Purpose::Copy(request));
         self.count_transfer(size);
     }
@@ -114,7 +118,7 @@ impl Engine<'_> {
         let (from, to) = (live.prefill_node, live.decode_node);
         let input = live.request.input;
         let size = self.kv_bytes(from, input);
-        let path = world::path_between(from, to);
+        let path = self.links.between(&self.network, from, to);
         let flow = self.network.start(self.now, path, size, limit);
         self.set_purpose(flow, Purpose::Stream(request));
         self.live_mut(request).stream = Some(flow);
@@ -123,10 +127,37 @@ impl Engine<'_> {
     /// Begins to load a sequence into HBM.
     pub(super) fn start_load(&mut self, node: NodeId, sequence: SequenceId, tokens: Tokens) {
         let size = self.kv_bytes(node, tokens);
-        let flow = self
-            .network
-            .start(self.now, world::path_load(node), size, None);
+        let path = self.links.load(node);
+        let flow = self.network.start(self.now, path, size, None);
         self.set_purpose(flow, Purpose::Load(node, sequence));
+    }
+
+    /// Begins to read `blocks` blocks from a node's SSD for a request.
+    pub(super) fn start_read(&mut self, node: NodeId, request: u64, blocks: u32) {
+        self.use_ssd(node, u64::from(blocks), Purpose::Read(request, self.now));
+    }
+
+    /// Begins to write `blocks` blocks to a node's SSD.
+    pub(super) fn start_write(&mut self, node: NodeId, blocks: u64) {
+        self.use_ssd(node, blocks, Purpose::Write);
+    }
+
+    fn use_ssd(&mut self, node: NodeId, blocks: u64, purpose: Purpose) {
+        let size = self.kv_bytes(node, self.config.cluster.block * blocks);
+        let path = self.links.ssd(node);
+        let flow = self.network.start(self.now, path, size, None);
+        self.set_purpose(flow, purpose);
+    }
+
+    fn read_ended(&mut self, request: u64, started: Nanos) -> Result<(), SimError> {
+        let live = self.live_mut(request);
+        let (node, job) = (
+            live.prefill_node,
+            live.job.expect("the request was delivered"),
+        );
+        self.result.tiers.took(Tier::Ssd, self.now - started);
+        self.fetched(node, |queue, changes| queue.read_done(job, changes))?;
+        self.start_prefill(node)
     }
 
     /// The first flow has ended.
@@ -140,6 +171,8 @@ impl Engine<'_> {
             Purpose::Copy(request) => self.copy_ended(request),
             Purpose::Stream(request) => self.stream_ended(request),
             Purpose::Load(node, sequence) => self.load_ended(node, sequence),
+            Purpose::Read(request, started) => self.read_ended(request, started),
+            Purpose::Write => Ok(()),
         }
     }
 
@@ -166,6 +199,7 @@ impl Engine<'_> {
             }
         }
         self.result.transfers.time += now - started;
+        self.result.tiers.took(Tier::Remote, now - started);
         if delivered {
             self.keep_copy(request, first, count)?;
             self.start_prefill(node)?;

@@ -5,10 +5,11 @@ use crate::error::SimError;
 use crate::queue::Source;
 use crate::record::Outcome;
 use crate::world::{Chunks, Node, PrefillNode};
+use conductor_core::cache::Tier;
 use conductor_core::cost::PromptCost;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId, Ticket};
-use conductor_core::node::PrefillRun;
+use conductor_core::node::{CacheChanges, PrefillQueue, PrefillRun};
 use conductor_core::units::Tokens;
 use std::cmp::Reverse;
 
@@ -52,8 +53,20 @@ impl Engine<'_> {
         let live = self.live_mut(request);
         live.request.blocks = blocks;
         live.job = Some(job);
-        if let Copy::Early { first, count } = live.copy {
+        let (first, count) = match &live.copy {
+            Copy::Nothing => (0, 0),
+            Copy::Sending { first, pins, .. } => (*first, pins.len() as u32),
+            Copy::Early { first, count } => (*first, *count),
+        };
+        let early = matches!(live.copy, Copy::Early { .. });
+        if early {
             live.copy = Copy::Nothing;
+        }
+        let reads = self.prefill_node(node).queue.reads(job, first, count);
+        if reads > 0 {
+            self.start_read(node, request, reads);
+        }
+        if early {
             self.keep_copy(request, first, count)?;
         }
         self.start_prefill(node)
@@ -71,11 +84,20 @@ impl Engine<'_> {
             live.prefill_node,
             live.job.expect("the request was delivered"),
         );
+        self.fetched(node, |queue, changes| {
+            queue.copy_arrived(job, first, count, changes);
+        })
+    }
+
+    /// Blocks have come to a node, which `keep` tells its queue.
+    pub(super) fn fetched(
+        &mut self,
+        node: NodeId,
+        keep: impl FnOnce(&mut PrefillQueue, &mut CacheChanges),
+    ) -> Result<(), SimError> {
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
-        self.prefill_node(node)
-            .queue
-            .copy_arrived(job, first, count, &mut changes);
+        keep(&mut self.prefill_node(node).queue, &mut changes);
         self.changes = changes;
         self.report_changes(node)
     }
@@ -83,6 +105,9 @@ impl Engine<'_> {
     /// Tells the Conductor what the node's cache gained and lost.
     pub(super) fn report_changes(&mut self, node: NodeId) -> Result<(), SimError> {
         let changes = std::mem::take(&mut self.changes);
+        if changes.written > 0 {
+            self.start_write(node, changes.written);
+        }
         if !changes.evicted.is_empty() {
             self.tell(&Event::BlocksEvicted {
                 node,
@@ -136,11 +161,15 @@ impl Engine<'_> {
             unreachable!("{node} is asked for as a prefill node, as the cluster says it is")
         };
         // The first chunk bears the fixed cost; the others cost what they add.
-        let end_of = |end: Tokens| now + self.truth.prefill(node, run.ticket, end, run.cached);
+        let in_hbm = self.config.cluster.block * u64::from(run.hits[Tier::Hbm as usize]);
+        let loaded = run.cached.saturating_sub(in_hbm);
+        let end_of = |end| now + self.truth.prefill(node, run, end, loaded);
         let (finish, ends) = match (self.truth.prompt_cost(node), mode) {
             (PromptCost::Pipelined(pipeline), _) => {
                 let stages = &mut machine.stages;
-                let end = self.truth.pipelined(node, run, &pipeline, now, stages);
+                let end = self
+                    .truth
+                    .pipelined(node, run, &pipeline, loaded, now, stages);
                 (end, vec![end])
             }
             (_, Mode::FastForward) => {
@@ -163,6 +192,10 @@ impl Engine<'_> {
                 .0
                 .min(run.input.0),
         );
+        let load = self.truth.load(node, loaded);
+        self.result.tiers.took(Tier::Dram, load);
+        let blocks = run.input.blocks(self.config.cluster.block);
+        self.result.tiers.count(u64::from(blocks), run.hits);
         self.tokens.input_tokens += run.input.0;
         self.tokens.hit_tokens += hit.0;
         let record = &mut self.live_mut(request).record;
