@@ -2,6 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use conductor_sim::clients::TRIES_MAX;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// Replay LLM traces through Mooncake's scheduler, compare policies, draw the papers' figures.
@@ -101,6 +102,10 @@ pub(crate) struct WorldArgs {
     /// is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TRIES_MAX)))]
     pub(crate) retry: Option<u32>,
+    /// A closed loop of N clients, as benchmarks have: arrival times are ignored (and `--speed` with them), and the
+    /// next request comes when one has ended.
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<NonZeroU32>,
     /// Give shares of the requests to classes of the policy file, as in `batch=0.3,agent=0.2`; the rest belongs to the
     /// first class. All requests of a session are of one class.
     #[arg(long, value_name = "NAME=SHARE,…")]

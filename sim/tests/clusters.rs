@@ -28,6 +28,7 @@ impl Scenario {
             cluster: ClusterConfig::parse(&self.cluster, &[profile]).expect("the cluster is valid"),
             policy: PolicyConfig::parse(&self.policy).expect("the policy is valid"),
             retry: RetryConfig::default(),
+            closed_loop: None,
             seed: self.seed,
             mode,
             node_samples: false,
