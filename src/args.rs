@@ -1,5 +1,9 @@
 //! What can be typed.
 
+mod calibrate;
+
+pub(crate) use calibrate::CalibrateArgs;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use conductor_sim::clients::TRIES_MAX;
 use std::num::NonZeroU32;
@@ -36,6 +40,8 @@ pub(crate) enum Command {
     Trace(TraceCommand),
     /// Price prefill and decode with a hardware profile.
     Cost(CostArgs),
+    /// Fit a hardware profile to measurements, with its held-out error.
+    Calibrate(CalibrateArgs),
     /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),

@@ -28,5 +28,5 @@ pub use policy::{
     PrefillConfig, PrefillSelect, PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo,
     SloText,
 };
-pub use profile::{CostText, Profile, ProfileText};
+pub use profile::{CostText, MixedText, Profile, ProfileText};
 pub use roles::{LoadGapConfig, RolesConfig, RolesText};

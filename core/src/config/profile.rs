@@ -73,6 +73,18 @@ pub struct ProfileText {
     pub prefill: CostText,
     /// Cost of decode steps.
     pub decode: CostText,
+    /// What prefill and decode share in one pass, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<MixedText>,
+}
+
+/// Prefill pieces and decode in one pass of a coupled engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MixedText {
+    /// What every part beyond the first saves: the weights are read, and kernels launched, once. Absent, it is the
+    /// smaller one of the bases of prefill and decode.
+    pub pass_s: f64,
 }
 
 /// A cost as polynomial or table. Which keys belong to which is in the profile documentation.
@@ -105,7 +117,7 @@ pub struct CostText {
     /// Table: cached tokens (prefill) or batch sizes (decode).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<u64>>,
-    /// Table: prompt tokens (prefill) or context tokens a request (decode).
+    /// Table: tokens computed, without the cached ones (prefill), or context tokens a request (decode).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<u64>>,
     /// Table: seconds, one list a row.
@@ -177,6 +189,11 @@ impl Profile {
     pub fn from_text(text: ProfileText) -> Result<Self, ConfigError> {
         checked_name("name", &text.name)?;
         let schedule = Nanos::from_secs_f64(text.schedule_s).filter(|_| text.schedule_s <= 3600.0);
+        if let Some(MixedText { pass_s }) = text.mixed
+            && !(0.0..=3600.0).contains(&pass_s)
+        {
+            return Err(seconds_expected("mixed.pass_s", pass_s));
+        }
         let profile = Self {
             kv_bytes_per_token: Bytes(within(
                 "kv_bytes_per_token",

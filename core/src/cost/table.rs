@@ -135,7 +135,8 @@ impl Line {
 /// A table cost model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Rows: cached tokens. Columns: prompt tokens.
+    /// Rows: cached tokens. Columns: tokens that are *computed*, the prompt without the cached ones: along prompt
+    /// lengths a longer cached prefix would make cost fall, which no grid may.
     pub prefill: Grid,
     /// Rows: batch. Columns: context tokens *a request*.
     pub decode: Grid,
@@ -143,7 +144,8 @@ pub struct Table {
 
 impl CostModel for Table {
     fn prefill(&self, prompt: Tokens, cached: Tokens) -> Nanos {
-        Nanos(self.prefill.line(cached.0, prompt.0).at(prompt.0) >> FRACTION_BITS)
+        let computed = prompt.0.saturating_sub(cached.0);
+        Nanos(self.prefill.line(cached.0, computed).at(computed) >> FRACTION_BITS)
     }
 
     fn decode(&self, batch: u32, context: Tokens) -> StepRun {
@@ -199,7 +201,7 @@ mod tests {
     fn values_between_knots_are_on_the_line() {
         let table = table();
         assert_eq!(table.prefill(Tokens(228), Tokens(0)), Nanos(30));
-        assert_eq!(table.prefill(Tokens(228), Tokens(50)), Nanos(33));
+        assert_eq!(table.prefill(Tokens(228 + 50), Tokens(50)), Nanos(33));
         assert_eq!(
             table.prefill(Tokens(500), Tokens(0)),
             Nanos(72),
