@@ -148,7 +148,8 @@ fn mixed_batches(args: &CalibrateArgs, found: &Additivity) -> Result<(), Failure
     if args.json {
         return Ok(render::print_json(&json!({ "mixed_attention": found }))?);
     }
-    let overlapped = format!("sum - {:.2} x the shorter", found.overlap);
+    let sign = if found.overlap < 0.0 { "+" } else { "-" };
+    let overlapped = format!("sum {sign} {:.2} x the shorter", found.overlap.abs());
     let rules = [
         ("sum of the parts", &found.sum),
         ("the longer part", &found.max),

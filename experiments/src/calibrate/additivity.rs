@@ -3,7 +3,7 @@
 //! A coupled engine's pass is priced as its parts alone, less what they share (`[mixed] pass_s`). For all but attention
 //! that is how the work is done: weights are read once, and each token adds its own arithmetic. Attention is one kernel
 //! over both kinds; this compares three rules with a grid of such kernels. The one constant, `overlap` (below 0 the
-//! parts hinder each other), is fitted on the grid's powers of two and judged on its other lengths.
+//! parts hinder each other), has the least median error on the grid's powers of two and is judged on its other lengths.
 
 use super::adapters::AttentionPoint;
 use super::errors::Errors;
@@ -60,14 +60,16 @@ pub fn additivity(points: &[AttentionPoint]) -> Additivity {
     let sum = |p: f64, d: f64| p + d;
     let all: Vec<_> = mixed.iter().collect();
     let (fit, judge): (Vec<&_>, Vec<&_>) = mixed.iter().partition(|(point, ..)| powers(point));
-    // Relative least squares of one unknown: p + d - x min(p, d) = t.
-    let (mut above, mut below) = (0.0, 0.0);
-    for (point, p, d) in &fit {
-        let (share, excess) = (p.min(*d) / point.seconds, (p + d) / point.seconds - 1.0);
-        above += share * excess;
-        below += share * share;
+    // The least median error: squares would follow the few batches that the sum prices twice too high.
+    let rule = |overlap: f64| move |p: f64, d: f64| p + d - overlap * p.min(d);
+    let candidates = (-40..=40).map(|step| f64::from(step) * 0.05);
+    let (mut overlap, mut least) = (0.0, f64::INFINITY);
+    for candidate in candidates {
+        let median = errors(&fit, &rule(candidate)).median;
+        if median < least {
+            (overlap, least) = (candidate, median);
+        }
     }
-    let overlap = if below > 0.0 { above / below } else { 0.0 };
     let mut signed: Vec<f64> = mixed
         .iter()
         .map(|(point, p, d)| (p + d) / point.seconds - 1.0)
@@ -81,7 +83,7 @@ pub fn additivity(points: &[AttentionPoint]) -> Additivity {
         points: mixed.len(),
         sum: errors(&all, &sum),
         max: errors(&all, &f64::max),
-        overlapped: errors(&judge, &|p, d| p + d - overlap * p.min(d)),
+        overlapped: errors(&judge, &rule(overlap)),
         sum_there: errors(&judge, &sum),
         overlap,
         sum_bias: signed.get(signed.len() / 2).copied().unwrap_or_default(),

@@ -9,12 +9,14 @@
 //! | `mixed` | `chunk`, `chunk_cached` (0 if empty), `batch`, `context` | one pass over both: a piece of a prompt, `chunk` tokens behind `chunk_cached`, and a decode step |
 //!
 //! Comments before the header may say where it is from: `# gpu: …`, `# model: …`, `# tp: …`, `# engine: …`,
-//! `# date: …`, `# source: …`. Repeats of a setting are welcome: they are left out of a fit together.
+//! `# date: …`, `# source: …`. Repeats of a setting are welcome: together they are one point, their median, so that a
+//! setting that was timed more often does not weigh more.
 //!
 //! Not here: files of others (`adapters`), fitting.
 
 use super::CalibrateError;
 use super::sheet::Sheet;
+use std::collections::BTreeMap;
 
 /// What was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,6 +102,24 @@ pub struct Data {
     pub rows: String,
     /// What was left out, and why.
     pub left_out: Vec<String>,
+}
+
+impl Data {
+    /// Each setting once, with the median (nearest rank) of its repeats.
+    pub(super) fn settings(&self) -> Vec<Point> {
+        let mut by_work: BTreeMap<Work, Vec<f64>> = BTreeMap::new();
+        for point in &self.points {
+            by_work.entry(point.work).or_default().push(point.seconds);
+        }
+        let median = |(work, mut seconds): (Work, Vec<f64>)| {
+            seconds.sort_by(f64::total_cmp);
+            Point {
+                work,
+                seconds: seconds[(seconds.len() - 1) / 2],
+            }
+        };
+        by_work.into_iter().map(median).collect()
+    }
 }
 
 /// Columns of the project's own CSV that every file of it has.

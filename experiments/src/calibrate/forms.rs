@@ -3,13 +3,13 @@
 //! The polynomials are those of `core::cost::Polynomial`, the tables those of `core::cost::Table`. A table has its
 //! points exactly, so only points that it was made without say how good it is: each row and each column in turn is
 //! left out as a whole and read from its neighbours (at an end, continued). A polynomial is fitted again without each
-//! setting, with all of its repeats.
+//! setting in turn.
 
 use super::data::Work;
 use super::errors::Errors;
 use super::fit::{dot, relative};
 use super::grid::{Grid, line};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Which half of a cost model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Form {
     Table(Grid),
 }
 
-/// Timings of one half: what was timed, and seconds.
+/// Timings of one half: what was timed, each once, and seconds.
 pub(super) type Timings = [(Work, f64)];
 
 /// What the coefficients multiply.
@@ -64,23 +64,18 @@ impl Form {
         relative(&rows, &targets).map(Self::Polynomial)
     }
 
-    /// The table of the medians of all repeats, if there are enough for a grid. Prompts with a cached part have no
-    /// common lengths of what is computed, so they make none.
+    /// The table of all timings, if there are enough for a grid. Prompts with a cached part have no common lengths of
+    /// what is computed, so they make none.
     pub(super) fn table(timings: &Timings) -> Option<Self> {
-        let mut cells: BTreeMap<(u64, u64), Vec<f64>> = BTreeMap::new();
-        for (work, seconds) in timings {
-            if matches!(work, Work::Prefill { cached: 1.., .. }) {
-                return None;
-            }
-            cells.entry(place(*work)).or_default().push(*seconds);
+        let hit = |(work, _): &(Work, f64)| matches!(work, Work::Prefill { cached: 1.., .. });
+        if timings.iter().any(hit) {
+            return None;
         }
-        let cells: Vec<(u64, u64, f64)> = cells
-            .into_iter()
-            .map(|((row, column), mut seconds)| {
-                seconds.sort_by(f64::total_cmp);
-                (row, column, seconds[(seconds.len() - 1) / 2])
-            })
-            .collect();
+        let cell = |(work, seconds): &(Work, f64)| {
+            let (row, column) = place(*work);
+            (row, column, *seconds)
+        };
+        let cells: Vec<_> = timings.iter().map(cell).collect();
         Grid::of(&cells).map(Self::Table)
     }
 
@@ -132,15 +127,11 @@ pub(super) fn cached_cost(grid: &Grid, cached: u64, computed: u64) -> f64 {
 
 /// Polynomials fitted without each setting in turn, on that setting.
 pub(super) fn polynomial_held_out(timings: &Timings) -> Errors {
-    let settings: BTreeSet<Work> = timings.iter().map(|(work, _)| *work).collect();
     let mut pairs = Vec::new();
-    for setting in settings {
-        let (out, kept): (Vec<_>, Vec<_>) = timings.iter().partition(|(work, _)| *work == setting);
+    for (i, (work, seconds)) in timings.iter().enumerate() {
+        let kept = [&timings[..i], &timings[i + 1..]].concat();
         if let Some(form) = Form::polynomial(&kept) {
-            pairs.extend(
-                out.iter()
-                    .map(|(work, seconds)| (form.predict(*work), *seconds)),
-            );
+            pairs.push((form.predict(*work), *seconds));
         }
     }
     Errors::of(&pairs)

@@ -22,13 +22,14 @@ pub(super) fn fit(
     options: &Options,
     constants: &Constants,
 ) -> Result<Fitted, CalibrateError> {
+    let settings = data.settings();
     let of = |half: Half| -> Vec<(Work, f64)> {
         let own = |point: &&Point| match point.work {
             Work::Prefill { .. } => half == Half::Prefill,
             Work::Decode { .. } => half == Half::Decode,
             Work::Mixed { .. } => false,
         };
-        let points = data.points.iter().filter(own);
+        let points = settings.iter().filter(own);
         points.map(|point| (point.work, point.seconds)).collect()
     };
     let (prefills, decodes) = (of(Half::Prefill), of(Half::Decode));
@@ -43,7 +44,7 @@ pub(super) fn fit(
     let decode_text = decode_cost(path, &decode)?;
 
     let mut parts = vec![prefill_part, decode_part];
-    let mixed = mixed(data, &prefill, &decode);
+    let mixed = mixed(&settings, &prefill, &decode);
     let mixed = mixed.map(|(pass_s, part)| {
         parts.push(part);
         MixedText { pass_s }
@@ -70,14 +71,13 @@ fn choose(
     timings: &Timings,
     options: &Options,
 ) -> Result<(Form, Part), CalibrateError> {
-    let settings: BTreeSet<Work> = timings.iter().map(|(work, _)| *work).collect();
     let too_few = || CalibrateError::TooFew {
         path: path.to_path_buf(),
         what,
         least: SETTINGS_MIN,
-        found: settings.len(),
+        found: timings.len(),
     };
-    if settings.len() < SETTINGS_MIN {
+    if timings.len() < SETTINGS_MIN {
         return Err(too_few());
     }
     let polynomial = Form::polynomial(timings).ok_or_else(too_few)?;
@@ -87,7 +87,7 @@ fn choose(
     let poor = held_out.median > limits.median || held_out.p95 > limits.p95;
     let better =
         |table: &Errors| table.median < held_out.median && table.p95 < held_out.p95 && poor;
-    let polynomial_how = "each setting left out in turn, with its repeats";
+    let polynomial_how = "each setting left out in turn";
     let table_how = "each row and each column of the table left out in turn";
     let (form, held_out, how, other) = match table {
         Some((table, errors)) if better(&errors) => {
@@ -108,7 +108,7 @@ fn choose(
     let part = Part {
         what,
         form: form.name(),
-        timings: timings.len(),
+        settings: timings.len(),
         fit: form.errors(timings),
         held_out,
         how: how.to_string(),
@@ -222,9 +222,8 @@ pub(super) fn decode_cost(path: &Path, form: &Form) -> Result<CostText, Calibrat
 }
 
 /// What prefill and decode share in one pass, and how well that one number explains mixed batches.
-fn mixed(data: &Data, prefill: &Form, decode: &Form) -> Option<(f64, Part)> {
-    let passes: Vec<(f64, f64)> = data
-        .points
+fn mixed(settings: &[Point], prefill: &Form, decode: &Form) -> Option<(f64, Part)> {
+    let passes: Vec<(f64, f64)> = settings
         .iter()
         .filter_map(|point| match point.work {
             Work::Mixed {
@@ -267,10 +266,10 @@ fn mixed(data: &Data, prefill: &Form, decode: &Form) -> Option<(f64, Part)> {
     let part = Part {
         what: "mixed",
         form: "sum less a pass",
-        timings: passes.len(),
+        settings: passes.len(),
         fit: errors(passes.iter().map(|(alone, t)| (alone - pass, *t)).collect()),
         held_out: errors(held_out),
-        how: "each timing left out in turn".to_string(),
+        how: "each setting left out in turn".to_string(),
         other: None,
     };
     Some((pass, part))

@@ -32,8 +32,8 @@ pub struct Part {
     pub what: &'static str,
     /// `polynomial`, `table` or `closed form`.
     pub form: &'static str,
-    /// Timings that it was fitted to.
-    pub timings: usize,
+    /// Settings that it was fitted to, each with the median of its repeats.
+    pub settings: usize,
     /// Errors on these.
     pub fit: Errors,
     /// Errors on what was held out.
@@ -106,7 +106,7 @@ pub(super) fn finish(
     let cost = profile.cost();
     for part in &mut fitted.parts {
         let pairs: Vec<(f64, f64)> = data
-            .points
+            .settings()
             .iter()
             .filter_map(|Point { work, seconds }| {
                 let nanos = match (part.what, *work) {

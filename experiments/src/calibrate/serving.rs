@@ -158,7 +158,7 @@ pub(super) fn fit(
     let part = |what, i: usize| Part {
         what,
         form: "closed form",
-        timings: usable,
+        settings: usable,
         fit: in_fit[i],
         held_out: held_out[i],
         how: how.clone(),

@@ -86,9 +86,9 @@ pub(super) fn profile(
 fn head(text: &mut String, fitted: &Fitted, section: &str) {
     for part in fitted.parts.iter().filter(|part| part.what == section) {
         let line = format!(
-            "A {} of {} timings. Held out ({}): error {} (median / p95 / max).",
+            "A {} of {} settings. Held out ({}): error {} (median / p95 / max).",
             part.form,
-            part.timings,
+            part.settings,
             part.how,
             part.held_out.text()
         );
