@@ -12,11 +12,29 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// The built-in profiles: name and text.
-const BUILT_IN: [(&str, &str); 1] = [(
+/// A built-in profile: its name, and the file of that name.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../profiles/", $name, ".toml")))),*]
+    };
+}
+
+/// The built-in profiles. `llama3` without `fp8` is composed of kernels, `llama2` and `fp8` are measured; all but the
+/// first are written by `conductor calibrate`, with the commands of `experiments/CALIBRATION.md`.
+const BUILT_IN: [(&str, &str); 12] = built_in![
     "a800-llama3-70b",
-    include_str!("../../profiles/a800-llama3-70b.toml"),
-)];
+    "a100-llama3-70b-tp4",
+    "a100-llama3-70b-tp8",
+    "h100-llama3-70b-tp4",
+    "h100-llama3-70b-tp8",
+    "a100-llama2-70b-tp4",
+    "a100-llama2-70b-tp8",
+    "h100-llama2-70b-tp4",
+    "h100-llama2-70b-tp8",
+    "h100-llama3-70b-fp8-tp2",
+    "h100-llama3-70b-fp8-tp4",
+    "h100-llama3-70b-fp8-tp8",
+];
 
 /// A parsed profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -463,6 +481,19 @@ mod tests {
                     "{prompt} tokens, {cached} cached: {simulated} against {seconds}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_built_in_profile_is_valid_and_has_its_own_name() {
+        for name in Profile::built_in_names() {
+            let profile = Profile::built_in(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(profile.text.name, name);
+            // A cached prefix is worth having on all of them, and a longer prompt never costs less.
+            let cost = profile.cost();
+            let prefill = |n, p| cost.prefill(Tokens(n), Tokens(p));
+            assert!(prefill(8_192, 7_168) < prefill(8_192, 0), "{name}");
+            assert!(prefill(8_192, 4_096) < prefill(9_000, 4_096), "{name}");
         }
     }
 
