@@ -265,6 +265,7 @@ fn what_does_not_go_together() {
     );
     for args in [
         ["replay", "--limit", "0"],
+        ["replay", "--concurrency", "0"],
         ["replay", "--requests", "0"],
         ["compare", "--jobs", "0"],
     ] {

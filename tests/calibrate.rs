@@ -88,8 +88,8 @@ fn the_built_in_profiles_come_out_of_their_commands_with_the_stated_errors() {
     }
 }
 
-/// Every point that fits is judged by a fit that has not seen it: once by that on 8 and 32 clients, or once by that on 4,
-/// 16 and 64.
+/// Every point that fits is judged by a fit that has not seen it: once by that on 8 and 32 clients, once by that on the
+/// other numbers.
 #[cfg_attr(
     not(has_calibration_data),
     ignore = "../shared/calibration is not here: experiments/CALIBRATION.md says where its files are from"

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
 
 fn options(args: &CalibrateArgs) -> Result<Options, Failure> {
     let stem = args.output.as_deref().and_then(Path::file_stem);
-    let stem = stem.map_or("calibrated".into(), |stem| stem.to_string_lossy());
+    let stem = stem.map_or_else(|| "calibrated".into(), |stem| stem.to_string_lossy());
     let settings = args.set.iter().map(|text| Setting::parse(text));
     let percent = |option: &str, value: f64| {
         if (0.0..=1e6).contains(&value) {

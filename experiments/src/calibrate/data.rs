@@ -4,9 +4,11 @@
 //!
 //! | kind | columns | what took `seconds` |
 //! |---|---|---|
-//! | `prefill` | `prompt`, `cached` (0 if empty) | computing the tokens of a prompt behind its first `cached` ones, alone |
+//! | `prefill` | `prompt`, `cached` (0 if empty) | a prompt's tokens behind its first `cached` ones, alone |
 //! | `decode` | `batch`, `context` | one step of `batch` requests that hold `context` KV tokens each |
-//! | `mixed` | `chunk`, `chunk_cached` (0 if empty), `batch`, `context` | one pass over both: a piece of a prompt, `chunk` tokens behind `chunk_cached`, and a decode step |
+//! | `mixed` | `chunk`, `chunk_cached` (0 if empty), `batch`, `context` | both in one pass: a decode step and a piece |
+//!
+//! A piece is `chunk` tokens of a prompt behind `chunk_cached` of its tokens.
 //!
 //! Comments before the header may say where it is from: `# gpu: …`, `# model: …`, `# tp: …`, `# engine: …`,
 //! `# date: …`, `# source: …`. Repeats of a setting are welcome: together they are one point, their median, so that a

@@ -75,9 +75,9 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         }
         for k in i + 1..n {
             let factor = matrix[k][i] / matrix[i][i];
-            for j in i..n {
-                let above = matrix[i][j];
-                matrix[k][j] -= factor * above;
+            let (above, below) = matrix.split_at_mut(k);
+            for (value, above) in below[0].iter_mut().zip(&above[i]) {
+                *value -= factor * above;
             }
             right[k] -= factor * right[i];
         }

@@ -160,7 +160,7 @@ impl Sheet {
                 path: self.path.clone(),
                 option,
                 has: has.join(", "),
-                found: wanted.map_or("none".to_string(), |wanted| format!("\"{wanted}\"")),
+                found: wanted.map_or_else(|| "none".to_string(), |wanted| format!("\"{wanted}\"")),
             });
         };
         let rows = std::mem::take(&mut self.rows);

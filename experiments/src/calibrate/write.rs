@@ -36,7 +36,9 @@ pub(super) fn profile(
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let node = format!(
         "One node: {} x {}, {}. Written by `conductor calibrate {file}`: do not edit, calibrate again.",
-        facts.tp.map_or("?".to_string(), |tp| tp.to_string()),
+        facts
+            .tp
+            .map_or_else(|| "?".to_string(), |tp| tp.to_string()),
         facts.gpu.as_deref().unwrap_or("accelerator not given"),
         facts.model.as_deref().unwrap_or("model not given"),
     );
@@ -155,6 +157,9 @@ fn number(value: f64) -> String {
             _ => 2,
         };
         let text = format!("{value:.*}", 6 - whole.min(6) + zeros);
+        if !text.contains('.') {
+            return format!("{text}.0");
+        }
         let text = text.trim_end_matches('0');
         return match text.ends_with('.') {
             true => format!("{text}0"),
@@ -225,6 +230,7 @@ mod tests {
             (9.370_841_9e-10, "9.37084e-10"),
             (0.001_234_567_8, "0.00123457"),
             (123_456.7, "123457.0"),
+            (100_000.0, "100000.0"),
         ] {
             assert_eq!(number(value), text);
         }
