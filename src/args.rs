@@ -41,6 +41,7 @@ pub(crate) enum Command {
     /// Price prefill and decode with a hardware profile.
     Cost(CostArgs),
     /// Fit a hardware profile to measurements, with its held-out error.
+    #[command(long_about = calibrate::LONG_ABOUT)]
     Calibrate(CalibrateArgs),
     /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]

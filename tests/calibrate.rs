@@ -342,6 +342,10 @@ fn bad_measurements_and_options_are_refused_in_one_line() {
         !path.join("x.toml").exists(),
         "nothing is written on an error"
     );
+    let help = stdout(&["calibrate", "--help"], path);
+    for word in ["chunk_cached", "least squares", "Examples:"] {
+        assert!(help.contains(word), "the help does not teach {word}");
+    }
     let output = conductor(&["calibrate", "good.csv"], path);
     assert_eq!(output.status.code(), Some(2), "a profile needs a place");
 }

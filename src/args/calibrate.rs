@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 
-const LONG_ABOUT: &str = "Fit a hardware profile to measurements.
+pub(super) const LONG_ABOUT: &str = "Fit a hardware profile to measurements.
 
 DATA is CSV, plain or .gz. The project's own has the columns kind, prompt, cached, batch, context, chunk, chunk_cached
 and seconds, one timing a row; which of them count depends on kind:
@@ -33,7 +33,7 @@ const EXAMPLES: &str = "Examples:
   conductor cost my-gpu.toml                      prices with it; a cluster file names it: profile = \"my-gpu\"";
 
 #[derive(Debug, ClapArgs)]
-#[command(long_about = LONG_ABOUT, after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CalibrateArgs {
     /// Measurements: CSV, plain or .gz.
     #[arg(value_name = "DATA")]
