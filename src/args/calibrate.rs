@@ -5,32 +5,32 @@ use std::path::PathBuf;
 
 pub(super) const LONG_ABOUT: &str = "Fit a hardware profile to measurements.
 
-DATA is CSV, plain or .gz. The project's own has the columns kind, prompt, cached, batch, context, chunk, chunk_cached
-and seconds, one timing a row; which of them count depends on kind:
+DATA is CSV, plain or .gz. The project's own has one timing a row; which columns count depends on `kind`:
 
   kind,prompt,cached,batch,context,chunk,chunk_cached,seconds
-  prefill,8192,0,,,,,0.83                  computing a prompt behind its first `cached` tokens, alone
-  decode,,,32,4096,,,0.0241                one step of `batch` requests with `context` KV tokens each
-  mixed,,,32,4096,512,0,0.0712             both in one pass: `chunk` tokens of a prompt behind `chunk_cached`
+  prefill,8192,0,,,,,0.83           a prompt behind its first `cached` tokens, alone
+  decode,,,32,4096,,,0.0241         a step of `batch` requests, `context` KV tokens each
+  mixed,,,32,4096,512,0,0.0712      both in one pass: `chunk` tokens behind `chunk_cached`
 
-Lines such as `# engine: vLLM 0.14` (also gpu, model, tp, date, source) before the header are kept in the profile.
-Understood as well, by their header: splitwise-sim's perf_model.csv, aiconfigurator's composed passes and its measured
-TTFT and TPOT of closed loops, and LLMServingSim's attention grid (which gives no profile, but says what a mixed batch
+Lines such as `# engine: vLLM 0.14` (also gpu, model, tp, date, source) before the header are kept in the profile. \
+Understood as well, by their header: splitwise-sim's perf_model.csv, aiconfigurator's composed passes and its measured \
+TTFT and TPOT of closed loops, and LLMServingSim's attention grid (which gives no profile, but says what a mixed batch \
 costs beside its parts).
 
-prefill = base + token (n - p) + token2 (n^2 - p^2) + [p > 0] hit + cached p, decode = base + request B + context KV, by
-least squares of relative errors without negative coefficients. A table takes a polynomial's place if the polynomial's
-error on settings that it has not seen is above --limit or --limit-p95 and the table's is smaller. What timings cannot
-say (KV bytes, memory, links, host time) is --base's, or set.";
+  prefill = base + token (n - p) + token2 (n^2 - p^2) + [p > 0] hit + cached p
+  decode  = base + request B + context KV
+
+by least squares of relative errors, without negative coefficients. A table takes a polynomial's place if the \
+polynomial's error on settings that it has not seen is above --limit or --limit-p95 and the table's is smaller. What \
+timings cannot say (KV bytes, memory, links, host time) is --base's, or set.";
 
 const EXAMPLES: &str = "Examples:
   conductor calibrate timings.csv -o my-gpu.toml
-  conductor calibrate perf_model.csv --model llama2-70b --gpu h100-80gb --tp 8 -o h100.toml --plot h100.svg
-  conductor calibrate composed.csv --gpu a100_sxm --tp 4 --memory-gb 80 --weights-gb 141.2 -o a100-tp4.toml
-  conductor calibrate timings.csv -o my-gpu.toml --set 'nic_gbytes_per_s=50 # ib_write_bw, 2 x 200 Gbps'
-  conductor calibrate measured_h100.csv.gz --model meta-llama/Llama-3.1-70B --backend vllm --tp 8 \\
-      --fit-concurrency 8,32 -o h100-fp8.toml     the other numbers of clients judge
-  conductor cost my-gpu.toml                      prices with it; a cluster file names it: profile = \"my-gpu\"";
+  conductor calibrate perf_model.csv --model llama2-70b --gpu h100-80gb --tp 8 -o h100.toml
+  conductor calibrate composed.csv --gpu a100_sxm --tp 4 -o a100-tp4.toml
+  conductor calibrate timings.csv -o my-gpu.toml --set 'nic_gbytes_per_s=50 # ib_write_bw'
+  conductor calibrate timings.csv -o my-gpu.toml --plot fit.svg
+  conductor cost my-gpu.toml                 prices with it; a cluster file names it as its profile";
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
