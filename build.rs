@@ -1,4 +1,4 @@
-//! Tells the tests which real traces are at hand.
+//! Tells the tests which real traces and measurements are at hand.
 //!
 //! The project carries no real trace: `traces/fetch.sh` gets them. A test that needs one is ignored, with the
 //! reason printed, where the file is in neither place; libtest decides that at compile time, hence these flags.
@@ -21,5 +21,11 @@ fn main() {
                 break;
             }
         }
+    }
+    println!("cargo::rustc-check-cfg=cfg(has_calibration_data)");
+    let data = Path::new("../shared/calibration/README.md");
+    println!("cargo::rerun-if-changed={}", data.display());
+    if data.is_file() {
+        println!("cargo::rustc-cfg=has_calibration_data");
     }
 }

@@ -1,7 +1,12 @@
 //! What can be typed.
 
+mod calibrate;
+
+pub(crate) use calibrate::CalibrateArgs;
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use conductor_sim::clients::TRIES_MAX;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// Replay LLM traces through Mooncake's scheduler, compare policies, draw the papers' figures.
@@ -35,6 +40,9 @@ pub(crate) enum Command {
     Trace(TraceCommand),
     /// Price prefill and decode with a hardware profile.
     Cost(CostArgs),
+    /// Fit a hardware profile to measurements, with its held-out error.
+    #[command(long_about = calibrate::LONG_ABOUT)]
+    Calibrate(CalibrateArgs),
     /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),
@@ -59,7 +67,8 @@ pub(crate) struct WorldArgs {
     /// trace), `poisson-fixed`, or a TOML file [default: kimi-conversation].
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) workload: Option<String>,
-    /// Cluster: `a800-8p8d`, any `<P>p<D>d`, a count of coupled nodes (`a800-16`, with prefix caching `a800-16-pc`, with
+    /// Cluster: `a800-8p8d`, any `<P>p<D>d`, a count of coupled nodes (`a800-16`, with prefix caching `a800-16-pc`,
+    /// with
     /// chunked prefill `a800-16-cp`), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "a800-8p8d")]
     pub(crate) cluster: String,
@@ -102,6 +111,10 @@ pub(crate) struct WorldArgs {
     /// is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TRIES_MAX)))]
     pub(crate) retry: Option<u32>,
+    /// A closed loop of N clients, as benchmarks have: arrival times are ignored (and `--speed` with them), and the
+    /// next request comes when one has ended.
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<NonZeroU32>,
     /// Give shares of the requests to classes of the policy file, as in `batch=0.3,agent=0.2`; the rest belongs to the
     /// first class. All requests of a session are of one class.
     #[arg(long, value_name = "NAME=SHARE,…")]

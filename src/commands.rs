@@ -1,6 +1,7 @@
 //! One file a command: what was typed, to calls, to output.
 
 pub(crate) mod audit;
+pub(crate) mod calibrate;
 pub(crate) mod cost;
 pub(crate) mod experiment;
 pub(crate) mod replay;

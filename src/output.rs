@@ -81,9 +81,9 @@ fn write_page(folder: &Path, runs: &[&Done]) -> Result<(), Failure> {
     let first = &runs[0].report;
     let mut report = Report::new(format!("{} on {}", first.trace, first.cluster))
         .summary(format!(
-            "{} requests at speed {}, {} policies: {}.",
+            "{} requests {}, {} policies: {}.",
             first.requests,
-            first.speed,
+            crate::render::pace(first),
             runs.len(),
             runs.iter()
                 .map(|run| run.report.policy.as_str())

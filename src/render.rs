@@ -117,8 +117,8 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
     };
     let cpu: f64 = reports.iter().map(|report| report.cpu_s).sum();
     format!(
-        "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s at speed \
-         {speed}, on {cluster} ({p} prefill, {d} decode nodes)\n{table}{classes}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
+        "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s {pace}, \
+         on {cluster} ({p} prefill, {d} decode nodes)\n{table}{classes}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
          request's longest 10 % of gaps). {clients}{oracle}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
         classes = classes(reports),
         trace = first.trace,
@@ -126,7 +126,7 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
         input = first.input_tokens as f64 / 1e6,
         output = first.output_tokens as f64 / 1e6,
         simulated = first.simulated_s,
-        speed = first.speed,
+        pace = pace(first),
         cluster = first.cluster,
         p = first.nodes_prefill,
         d = first.nodes_decode,
@@ -138,6 +138,14 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
             "by run in --json"
         },
     )
+}
+
+/// How requests came.
+pub(crate) fn pace(report: &RunReport) -> String {
+    match report.concurrency {
+        None => format!("at speed {}", report.speed),
+        Some(clients) => format!("in a closed loop of {clients}"),
+    }
 }
 
 /// Each class of each policy that lists some; nothing if none does.

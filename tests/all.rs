@@ -4,6 +4,7 @@
 
 mod audit;
 mod bad_input;
+mod calibrate;
 mod cli;
 mod common;
 mod golden;

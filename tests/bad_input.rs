@@ -246,11 +246,15 @@ fn clusters_workloads_and_numbers() {
 fn what_does_not_go_together() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path();
-    let small = ["replay", "--block-tokens", "256", "--requests", "10"];
+    let small = ["replay", "--block-tokens", "100", "--requests", "10"];
     refused(
         &small,
         path,
-        &["kimi-conversation", "blocks of 512 tokens", "256"],
+        &[
+            "kimi-conversation",
+            "blocks of 512 tokens",
+            "multiple of the cluster's 100",
+        ],
     );
     file(path, "file", "");
     refused(
@@ -265,6 +269,7 @@ fn what_does_not_go_together() {
     );
     for args in [
         ["replay", "--limit", "0"],
+        ["replay", "--concurrency", "0"],
         ["replay", "--requests", "0"],
         ["compare", "--jobs", "0"],
     ] {

@@ -36,7 +36,8 @@ pub trait CostModel: Send + Sync {
     /// step, each step adding `batch` tokens. The run must hold for at least one step.
     fn decode(&self, batch: u32, context: Tokens) -> StepRun;
 
-    /// The part of `prefill(prompt, cached)` that brings the reused KV into HBM: what is saved where it is there already.
+    /// The part of `prefill(prompt, cached)` that brings the reused KV into HBM: what is saved where it is there
+    /// already.
     fn load(&self, cached: Tokens) -> Nanos;
 
     /// What a pass of the engine takes before its first token: reading the weights, launching kernels. Prompts and a

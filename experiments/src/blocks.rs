@@ -1,8 +1,10 @@
 //! Blocks of another size than a trace's ids stand for.
 //!
-//! A trace says only which of its own blocks are equal. Smaller blocks are made by splitting: equal ids give equal parts,
+//! A trace says only which of its own blocks are equal. Smaller blocks are made by splitting: equal ids give equal
+//! parts,
 //! and no two ids a part in common. What two prompts share beyond their last common id stays unknown: sharing is still
-//! found at the trace's granularity, while caches, transfers and HBM count in the smaller blocks. Larger blocks than the
+//! found at the trace's granularity, while caches, transfers and HBM count in the smaller blocks. Larger blocks than
+//! the
 //! trace's would need the tokens and are refused.
 
 use conductor_core::ids::BlockHash;

@@ -56,6 +56,7 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         cluster: job.cluster.clone(),
         policy: job.policy.clone(),
         retry: job.workload.retry,
+        closed_loop: job.workload.concurrency,
         seed: job.seed,
         mode: Mode::FastForward,
         node_samples: job.node_samples,

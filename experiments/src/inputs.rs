@@ -12,6 +12,7 @@ use conductor_core::workload::WorkloadRequest;
 use conductor_sim::RetryConfig;
 use conductor_traces::formats::{self, ReadOptions, TraceError};
 use conductor_traces::generate::{GenerateOptions, Workload, WorkloadError, builtin_names};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 /// The built-in workload that is generated where nothing else is named.
@@ -135,6 +136,9 @@ pub struct WorkloadInput {
     /// How clients try again. Not in a workload's file: that says which requests there are, and a trace, which has
     /// no clients, can be made from it.
     pub retry: RetryConfig,
+    /// A closed loop of this many clients: stamps are ignored, see [`conductor_sim::RunConfig::closed_loop`]. Not in
+    /// a workload's file, as with `retry`.
+    pub concurrency: Option<NonZeroU32>,
     /// Which share of the requests belongs to which class of the policy. Not in a workload's file either: classes are
     /// the policy's.
     pub classes: ClassShares,
@@ -211,6 +215,7 @@ impl WorkloadInput {
             duration: None,
             output: None,
             retry: RetryConfig::default(),
+            concurrency: None,
             classes: ClassShares::default(),
             ids: Tokens(512),
             block: Tokens(512),

@@ -1,11 +1,13 @@
 //! Runs from inputs to reports: what the command line, the experiments and the tests share.
 //!
 //! [`inputs`] turns names and files into parsed things, [`execute`] runs them and measures the run. An experiment is
-//! a [`spec`]; [`runner`] runs it and gives a [`report`], which [`results`] writes.
+//! a [`spec`]; [`runner`] runs it and gives a [`report`], which [`results`] writes. [`calibrate`] makes profiles of
+//! measurements: the one place where cost models are fitted.
 //!
 //! Not here: drawing (`conductor-plots`), and the terminal (the root package).
 
 pub mod blocks;
+pub mod calibrate;
 pub mod classes;
 mod error;
 pub mod execute;

@@ -80,6 +80,7 @@ fn names() -> Vec<String> {
         cluster: ClusterConfig::built_in("1p1d").expect("built in"),
         policy: PolicyConfig::built_in("random").expect("built in"),
         retry: RetryConfig::default(),
+        closed_loop: None,
         seed: 1,
         mode: Mode::FastForward,
         node_samples: false,

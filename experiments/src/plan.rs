@@ -12,6 +12,7 @@ use conductor_core::units::{Nanos, Tokens};
 use conductor_sim::{RetryConfig, RetryText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 /// The seed where nothing sets one: that of the command line.
@@ -105,6 +106,13 @@ impl Parts<'_> {
         for setting in self.of(Part::Workload) {
             let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
             match path[..] {
+                ["concurrency"] => {
+                    let clients = u32::try_from(whole(setting)?)
+                        .ok()
+                        .and_then(NonZeroU32::new);
+                    let expected = "expected a whole number of clients from 1 to 4294967295";
+                    workload.concurrency = Some(clients.ok_or_else(|| wrong(setting, expected))?);
+                }
                 ["duration_s"] => {
                     workload.duration = Some(Nanos::from_secs(whole(setting)?));
                 }
@@ -127,7 +135,7 @@ impl Parts<'_> {
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected = "expected name, classes, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
+                    let expected = "expected name, classes, concurrency, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }

@@ -189,6 +189,11 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
         ),
         (
             "requests = 400",
+            "requests = 400\nconcurrency = 0",
+            "line 10: `workload.concurrency`: expected a whole number of clients from 1 to 4294967295",
+        ),
+        (
+            "requests = 400",
             "requests = 400\nretry = 3",
             "line 10: `workload.retry`: expected a table, as in retry = { tries = 3 }",
         ),

@@ -55,6 +55,7 @@ fn replay(c: &mut Criterion) {
             cluster: ClusterConfig::built_in("8p8d").expect("built in"),
             policy: PolicyConfig::built_in("kvcache-centric").expect("built in"),
             retry: RetryConfig::default(),
+            closed_loop: None,
             seed: 1,
             mode,
             node_samples: false,

@@ -37,6 +37,7 @@ use flows::Purpose;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::Write;
+use std::num::NonZeroU32;
 
 /// More events than this at one instant mean that time does not go on.
 const EVENTS_AT_ONCE_MAX: u64 = 10_000_000;
@@ -60,6 +61,10 @@ pub struct RunConfig {
     pub policy: PolicyConfig,
     /// How clients that are turned away try again.
     pub retry: RetryConfig,
+    /// At most this many requests at a time: the workload's own arrivals are ignored, and the next request comes
+    /// at the instant at which one has ended for good, as from that many clients of a benchmark. `None`: requests
+    /// arrive when the workload says.
+    pub closed_loop: Option<NonZeroU32>,
     /// Seed of random policies, of noise and of clients' waits.
     pub seed: u64,
     /// How machines are advanced.
@@ -272,7 +277,8 @@ impl<'a> Engine<'a> {
             let Some((at, source)) = self.queue.peek() else {
                 return Err(self.deadlock());
             };
-            if source == Source::Sample && next.is_none() && self.nothing_but_samples() {
+            let due = self.due(next.as_ref());
+            if source == Source::Sample && due.is_none() && self.nothing_but_samples() {
                 return Err(self.deadlock());
             }
             events_now = if at > self.now { 0 } else { events_now + 1 };
@@ -289,15 +295,19 @@ impl<'a> Engine<'a> {
                 Source::Network => self.flow_ended()?,
                 Source::Delivery => self.deliver()?,
                 Source::Arrival => {
-                    let request = next.take().expect("an arrival is due only if there is one");
+                    let mut request = next.take().expect("an arrival is due only if there is one");
                     let previous = request.arrival;
+                    if self.config.closed_loop.is_some() {
+                        request.arrival = self.now;
+                    }
                     self.arrive(request)?;
                     next = self.next_arrival(requests, previous)?;
                 }
                 Source::Retry => self.come_again()?,
-                Source::Sample => self.sample(next.as_ref().map(|request| request.arrival)),
+                Source::Sample => self.sample(due),
             }
             self.change_roles()?;
+            self.queue.set(Source::Arrival, self.due(next.as_ref()));
             self.queue
                 .set(Source::Network, self.network.next_end().map(|(at, _)| at));
         }
@@ -418,7 +428,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival, of
-    /// which `arrival` is the workload's.
+    /// which `arrival` is the workload's, if it is known.
     fn sample(&mut self, arrival: Option<Nanos>) {
         let inside = self.unfinished - self.clients.waiting();
         let arrival = arrival.into_iter().chain(self.clients.next()).min();

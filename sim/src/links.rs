@@ -1,6 +1,7 @@
 //! The links of a cluster: NICs, the bus from DRAM to HBM, the SSD.
 //!
-//! A transfer between nodes crosses a sending and a receiving link; which ones, if a node has several NICs and transfers
+//! A transfer between nodes crosses a sending and a receiving link; which ones, if a node has several NICs and
+//! transfers
 //! are not striped over them, is decided here when it begins: those that carry the fewest flows, of equals the first.
 
 use crate::network::{LinkId, Network, Path, over};

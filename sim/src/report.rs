@@ -17,6 +17,7 @@ use classes::Beginnings;
 use conductor_core::config::{Role, Slo};
 use conductor_core::units::Nanos;
 use serde::Serialize;
+use std::num::NonZeroU32;
 
 /// Version of the report's form.
 const SCHEMA: u32 = 1;
@@ -40,6 +41,9 @@ pub struct RunReport {
     pub speed: f64,
     /// How clients that were turned away tried again; `tries` is 0 if they did not.
     pub retry: RetryText,
+    /// How many clients a closed loop had; absent if requests arrived when the workload said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<NonZeroU32>,
     /// Requests that arrived; a request that is tried again is the same request.
     pub requests: u64,
     /// Tries of all requests.
@@ -218,6 +222,7 @@ impl RunReport {
             seed: config.seed,
             speed: labels.speed,
             retry: config.retry.to_text(),
+            concurrency: config.closed_loop,
             requests: records.len() as u64,
             attempts: records.iter().map(|record| u64::from(record.tries)).sum(),
             completed: completed().count() as u64,

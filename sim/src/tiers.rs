@@ -11,7 +11,8 @@ pub struct TierTotals {
     pub blocks: u64,
     /// Reused blocks, by [`Tier`].
     pub hits: [u64; Tier::ALL.len()],
-    /// By [`Tier`]: of DRAM, the time that loading into HBM adds to prefills, whatever tier the KV came from; of the SSD,
+    /// By [`Tier`]: of DRAM, the time that loading into HBM adds to prefills, whatever tier the KV came from; of the
+    /// SSD,
     /// the time of reads; of other nodes, the time of copies. HBM takes none.
     pub time: [Nanos; Tier::ALL.len()],
 }

@@ -56,7 +56,8 @@ impl Truth {
         }
     }
 
-    /// Time to compute a prompt's tokens from those it reuses up to `end`, `loaded` of which have to be loaded into HBM.
+    /// Time to compute a prompt's tokens from those it reuses up to `end`, `loaded` of which have to be loaded into
+    /// HBM.
     #[must_use]
     pub fn prefill(&self, node: NodeId, run: &PrefillRun, end: Tokens, loaded: Tokens) -> Nanos {
         let factor = self.prefill_factor(run.ticket);
@@ -76,7 +77,8 @@ impl Truth {
         self.costs.of(node).load(loaded)
     }
 
-    /// When the prompt that starts `now` is computed, after which time it keeps the first of the node's stages; `stages`
+    /// When the prompt that starts `now` is computed, after which time it keeps the first of the node's stages;
+    /// `stages`
     /// says until when each is busy.
     pub fn pipelined(
         &self,

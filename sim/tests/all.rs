@@ -1,5 +1,6 @@
 //! The simulator as a whole: jumping equals stepping, what every run must obey, and journals of runs.
 
+mod closed_loop;
 mod clusters;
 mod invariants;
 mod links;

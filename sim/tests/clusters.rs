@@ -28,6 +28,7 @@ impl Scenario {
             cluster: ClusterConfig::parse(&self.cluster, &[profile]).expect("the cluster is valid"),
             policy: PolicyConfig::parse(&self.policy).expect("the policy is valid"),
             retry: RetryConfig::default(),
+            closed_loop: None,
             seed: self.seed,
             mode,
             node_samples: false,
@@ -184,7 +185,8 @@ pub(crate) fn switching() -> impl Strategy<Value = Scenario> {
     )
 }
 
-/// Coupled nodes of every form, with HBM so small that requests lose their KV; in some clusters beside prefill and decode
+/// Coupled nodes of every form, with HBM so small that requests lose their KV; in some clusters beside prefill and
+/// decode
 /// nodes.
 pub(crate) fn coupled() -> impl Strategy<Value = Scenario> {
     let schedule = prop_oneof![Just("prefill-first"), Just("chunked")];

@@ -53,6 +53,7 @@ impl Traffic {
             cluster: ClusterConfig::built_in(cluster).expect("built in"),
             policy: PolicyConfig::parse(roles).expect("the policy is valid"),
             retry: RetryConfig::default(),
+            closed_loop: None,
             seed: 1,
             mode: Mode::FastForward,
             node_samples: false,

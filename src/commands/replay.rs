@@ -139,6 +139,7 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     if let Some(classes) = &args.classes {
         workload.classes = ClassShares::parse(classes)?;
     }
+    workload.concurrency = args.concurrency;
     workload.sort = args.sort;
     workload.seed = args.seed;
     Ok(workload)

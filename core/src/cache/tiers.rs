@@ -2,8 +2,10 @@
 //!
 //! DRAM is where KV is worked with: what a request uses is pinned there, what is sent leaves from there, and its
 //! capacity and eviction are those of [`BlockCache`]. What DRAM gives up goes down to the SSD, if there is one; what a
-//! request wants from there is read back, and the SSD keeps its copy, so that giving it up again writes nothing. HBM keeps
-//! a copy of what was computed or used last, which then need not be loaded. A block is *here* as long as DRAM or SSD has
+//! request wants from there is read back, and the SSD keeps its copy, so that giving it up again writes nothing. HBM
+//! keeps
+//! a copy of what was computed or used last, which then need not be loaded. A block is *here* as long as DRAM or SSD
+//! has
 //! it.
 //!
 //! Not here: how long reading, writing and loading take.

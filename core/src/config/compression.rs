@@ -1,7 +1,9 @@
 //! Compression of KV outside HBM: a factor, and what it costs.
 //!
-//! KV that is stored or sent is smaller by the factor. A prefill node compresses what it computes and decompresses what it
-//! reuses, and both add to the prefill; a decode node decompresses while it loads, which bounds how fast it loads. Sizes
+//! KV that is stored or sent is smaller by the factor. A prefill node compresses what it computes and decompresses what
+//! it
+//! reuses, and both add to the prefill; a decode node decompresses while it loads, which bounds how fast it loads.
+//! Sizes
 //! and bandwidths of a compressed [`Profile`] are those of compressed KV.
 
 use super::profile::bandwidth;

@@ -28,7 +28,8 @@ pub struct CoupledConfig {
     pub schedule: CoupledSchedule,
     /// Blocks of prompts stay in HBM after their request, as long as room is not needed.
     pub prefix_caching: bool,
-    /// Tokens that a pass computes at most. One prompt is computed whole however long it is, if prompts are not chunked.
+    /// Tokens that a pass computes at most. One prompt is computed whole however long it is, if prompts are not
+    /// chunked.
     pub pass_tokens: Tokens,
     /// Requests that are computed or decoded at once.
     pub batch_requests: u32,

@@ -12,11 +12,29 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// The built-in profiles: name and text.
-const BUILT_IN: [(&str, &str); 1] = [(
+/// A built-in profile: its name, and the file of that name.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../profiles/", $name, ".toml")))),*]
+    };
+}
+
+/// The built-in profiles. `llama3` without `fp8` is composed of kernels, `llama2` and `fp8` are measured; all but the
+/// first are written by `conductor calibrate`, with the commands of `experiments/CALIBRATION.md`.
+const BUILT_IN: [(&str, &str); 12] = built_in![
     "a800-llama3-70b",
-    include_str!("../../profiles/a800-llama3-70b.toml"),
-)];
+    "a100-llama3-70b-tp4",
+    "a100-llama3-70b-tp8",
+    "h100-llama3-70b-tp4",
+    "h100-llama3-70b-tp8",
+    "a100-llama2-70b-tp4",
+    "a100-llama2-70b-tp8",
+    "h100-llama2-70b-tp4",
+    "h100-llama2-70b-tp8",
+    "h100-llama3-70b-fp8-tp2",
+    "h100-llama3-70b-fp8-tp4",
+    "h100-llama3-70b-fp8-tp8",
+];
 
 /// A parsed profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,10 +126,10 @@ pub struct CostText {
     /// Polynomial prefill: each unit of n^2 - p^2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token2_s: Option<f64>,
-    /// Polynomial prefill: every prefill that reuses blocks.
+    /// Prefill: every prefill that reuses blocks; of a table, the part of its rows with reuse that is this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hit_base_s: Option<f64>,
-    /// Polynomial prefill: each token reused.
+    /// Prefill: each token reused; of a table likewise. The two together are what loading takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_token_s: Option<f64>,
     /// Polynomial decode: each request in the batch.
@@ -123,7 +141,7 @@ pub struct CostText {
     /// Table: cached tokens (prefill) or batch sizes (decode).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<u64>>,
-    /// Table: prompt tokens (prefill) or context tokens a request (decode).
+    /// Table: tokens computed, without the cached ones (prefill), or context tokens a request (decode).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<u64>>,
     /// Table: seconds, one list a row.
@@ -212,6 +230,11 @@ impl Profile {
     pub fn from_text(text: ProfileText) -> Result<Self, ConfigError> {
         checked_name("name", &text.name)?;
         let schedule = Nanos::from_secs_f64(text.schedule_s).filter(|_| text.schedule_s <= 3600.0);
+        if let Some(MixedText { pass_s }) = text.mixed
+            && !(0.0..=3600.0).contains(&pass_s)
+        {
+            return Err(seconds_expected("mixed.pass_s", pass_s));
+        }
         let profile = Self {
             kv_bytes_per_token: Bytes(within(
                 "kv_bytes_per_token",
@@ -294,6 +317,11 @@ impl Profile {
             Box::new(Table {
                 prefill: p.grid("prefill")?,
                 decode: none.clone(),
+                hit_base: coefficient("prefill.hit_base_s", p.hit_base_s.or(Some(0.0)))?,
+                per_cached_token: coefficient(
+                    "prefill.cached_token_s",
+                    p.cached_token_s.or(Some(0.0)),
+                )?,
             })
         };
         let decode: Box<dyn CostModel> = if d.is_polynomial("decode")? {
@@ -323,6 +351,8 @@ impl Profile {
             Box::new(Table {
                 prefill: none,
                 decode: d.grid("decode")?,
+                hit_base: 0,
+                per_cached_token: 0,
             })
         };
         let pass = match self.text.mixed {
@@ -356,21 +386,20 @@ impl CostText {
                 "a polynomial has no `rows`, `columns` or `seconds`: expected \"table\"",
             )),
             "table" => {
-                let all = [
-                    self.base_s,
-                    self.token_s,
-                    self.token2_s,
-                    self.hit_base_s,
-                    self.cached_token_s,
-                ];
-                if all
-                    .iter()
-                    .chain(&[self.request_s, self.context_token_s])
-                    .any(Option::is_some)
-                {
+                let of_polynomials = [self.base_s, self.token_s, self.token2_s];
+                let of_decode = [self.request_s, self.context_token_s];
+                let mut foreign = of_polynomials.iter().chain(&of_decode);
+                if foreign.any(Option::is_some) {
                     let message =
-                        "a table has `rows`, `columns` and `seconds` only: expected \"polynomial\"";
+                        "a table has `rows`, `columns` and `seconds`: expected \"polynomial\"";
                     return Err(ConfigError::new(&format!("{section}.model"), message));
+                }
+                if section == "decode" {
+                    let of_prefill = [
+                        ("hit_base_s", self.hit_base_s),
+                        ("cached_token_s", self.cached_token_s),
+                    ];
+                    self.refuse(section, &of_prefill)?;
                 }
                 Ok(false)
             }
@@ -506,6 +535,19 @@ mod tests {
                     "{prompt} tokens, {cached} cached: {simulated} against {seconds}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn every_built_in_profile_is_valid_and_has_its_own_name() {
+        for name in Profile::built_in_names() {
+            let profile = Profile::built_in(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(profile.text.name, name);
+            // A cached prefix is worth having on all of them, and a longer prompt never costs less.
+            let cost = profile.cost();
+            let prefill = |n, p| cost.prefill(Tokens(n), Tokens(p));
+            assert!(prefill(8_192, 7_168) < prefill(8_192, 0), "{name}");
+            assert!(prefill(8_192, 4_096) < prefill(9_000, 4_096), "{name}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! Chunked pipeline parallelism: a group of nodes that computes one prompt's chunks one behind the other.
 //!
-//! FAST'25 section 3.3 and v3 section 5.1: the layers are split over X nodes; a prompt is cut into chunks; while one node
-//! computes its layers of a chunk, the node before it computes the next chunk. The papers give neither X nor the chunk's
+//! FAST'25 section 3.3 and v3 section 5.1: the layers are split over X nodes; a prompt is cut into chunks; while one
+//! node
+//! computes its layers of a chunk, the node before it computes the next chunk. The papers give neither X nor the
+//! chunk's
 //! size nor a formula. Here a chunk that takes `t` on one node takes `t / X` on each, and between two nodes its
 //! activations are sent. Each chunk but the first also pays the fixed part of a pass ([`CostModel::pass`]), which one
 //! node's own cost has only once.

@@ -135,22 +135,21 @@ impl Line {
 /// A table cost model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Rows: cached tokens, or one row if nothing was measured with reuse. Columns: prompt tokens.
+    /// Rows: cached tokens. Columns: tokens that are *computed*, the prompt without the cached ones: along prompt
+    /// lengths a longer cached prefix would make cost fall, which no grid may.
     pub prefill: Grid,
     /// Rows: batch. Columns: context tokens *a request*.
     pub decode: Grid,
+    /// The part of every row with reuse that is loading, in 2^-20 ns: once, and for each cached token.
+    pub hit_base: u64,
+    /// See `hit_base`.
+    pub per_cached_token: u64,
 }
 
 impl CostModel for Table {
     fn prefill(&self, prompt: Tokens, cached: Tokens) -> Nanos {
-        let at = |prompt: u64| self.prefill.line(cached.0, prompt).at(prompt);
-        let whole = at(prompt.0);
-        // Where nothing was measured with reuse, what is reused saves what it would cost alone, but for the pass.
-        let saved = match self.prefill.rows.len() {
-            1 if !cached.is_zero() => at(cached.0) - at(0),
-            _ => 0,
-        };
-        Nanos(whole.saturating_sub(saved) >> FRACTION_BITS)
+        let computed = prompt.0.saturating_sub(cached.0);
+        Nanos(self.prefill.line(cached.0, computed).at(computed) >> FRACTION_BITS)
     }
 
     fn decode(&self, batch: u32, context: Tokens) -> StepRun {
@@ -178,9 +177,13 @@ impl CostModel for Table {
         }
     }
 
-    /// A table does not say what of a prefill is loading.
-    fn load(&self, _cached: Tokens) -> Nanos {
-        Nanos::ZERO
+    fn load(&self, cached: Tokens) -> Nanos {
+        if cached.is_zero() {
+            return Nanos::ZERO;
+        }
+        let tokens = u128::from(self.per_cached_token) * u128::from(cached.0);
+        let fixed = u128::from(self.hit_base) + tokens;
+        Nanos(u64::try_from(fixed >> FRACTION_BITS).unwrap_or(u64::MAX))
     }
 }
 
@@ -204,6 +207,8 @@ mod tests {
                 ns(&[10, 20, 50, 40, 80, 100]),
             )
             .expect("valid"),
+            hit_base: 0,
+            per_cached_token: 0,
         }
     }
 
@@ -211,7 +216,7 @@ mod tests {
     fn values_between_knots_are_on_the_line() {
         let table = table();
         assert_eq!(table.prefill(Tokens(228), Tokens(0)), Nanos(30));
-        assert_eq!(table.prefill(Tokens(228), Tokens(50)), Nanos(33));
+        assert_eq!(table.prefill(Tokens(228 + 50), Tokens(50)), Nanos(33));
         assert_eq!(
             table.prefill(Tokens(500), Tokens(0)),
             Nanos(72),

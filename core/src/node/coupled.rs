@@ -218,7 +218,8 @@ impl CoupledBatch {
         PlaceId(place)
     }
 
-    /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, at `now`,
+    /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, at
+    /// `now`,
     /// or when a request comes to an idle node.
     pub fn start(&mut self, now: Nanos, news: &mut CoupledNews) -> Option<CoupledRun> {
         loop {
@@ -316,7 +317,8 @@ impl CoupledBatch {
         budget
     }
 
-    /// Takes waiting requests in as long as there is room and `budget`, and computes as much of them as the schedule says.
+    /// Takes waiting requests in as long as there is room and `budget`, and computes as much of them as the schedule
+    /// says.
     fn take_in(&mut self, budget: Tokens, news: &mut CoupledNews) {
         let whole = self.config.schedule == CoupledSchedule::PrefillFirst;
         let mut budget = budget;
@@ -330,7 +332,8 @@ impl CoupledBatch {
             }
             let blocks = u64::from(prompt.input.blocks(self.block));
             if blocks > self.capacity {
-                // It will never fit: after a loss of KV, or because the cluster's file says less than the Conductor knew.
+                // It will never fit: after a loss of KV, or because the cluster's file says less than the Conductor
+                // knew.
                 self.waiting.pop_front();
                 self.give_up(place, news);
                 continue;

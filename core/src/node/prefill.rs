@@ -185,7 +185,8 @@ impl PrefillQueue {
         self.cache.unpin(pins);
     }
 
-    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are kept, and
+    /// Copies of the request's blocks `first .. first + count` have arrived (none if the copy failed): they are kept,
+    /// and
     /// the request can start.
     pub fn copy_arrived(&mut self, job: JobId, first: u32, count: u32, changes: &mut CacheChanges) {
         let waiting = &mut self.jobs[job.0 as usize];
@@ -266,7 +267,8 @@ impl PrefillQueue {
         })
     }
 
-    /// The request that was started first is computed: its blocks are cached, as far as there is room, and stay pinned until it is
+    /// The request that was started first is computed: its blocks are cached, as far as there is room, and stay pinned
+    /// until it is
     /// released.
     pub fn finish(&mut self, changes: &mut CacheChanges) -> JobId {
         let slot = self

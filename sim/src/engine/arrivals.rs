@@ -23,6 +23,7 @@ impl Engine<'_> {
         let next = requests.next().transpose()?;
         if let Some(request) = &next
             && request.arrival < previous
+            && self.config.closed_loop.is_none()
         {
             let row = self.result.records.len() as u64 + 1;
             return Err(SimError::ArrivalsGoBack {
@@ -31,11 +32,19 @@ impl Engine<'_> {
                 previous,
             });
         }
-        self.queue.set(
-            Source::Arrival,
-            next.as_ref().map(|request| request.arrival),
-        );
+        self.queue.set(Source::Arrival, self.due(next.as_ref()));
         Ok(next)
+    }
+
+    /// When the workload's next request arrives, as far as that is known: in a closed loop it is not while as many
+    /// are there as may be. A client that waits to try again has not been answered and counts as there.
+    pub(super) fn due(&self, next: Option<&WorkloadRequest>) -> Option<Nanos> {
+        match self.config.closed_loop {
+            None => next.map(|request| request.arrival),
+            Some(most) => next
+                .filter(|_| self.unfinished < most.get() as usize)
+                .map(|_| self.now),
+        }
     }
 
     /// A request arrives for the first time.
