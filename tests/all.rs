@@ -9,6 +9,7 @@ mod cli;
 mod common;
 mod golden;
 mod limits;
+mod measured_h100;
 mod paper;
 mod plots;
 mod readme;
