@@ -1,6 +1,6 @@
 //! Every command that the README shows works, with fewer requests where it would take long.
 
-use crate::common::{conductor, root};
+use crate::common::{conductor, root, stdout};
 use std::fs;
 
 /// Commands of the README's code blocks, without their comments.
@@ -37,12 +37,10 @@ fn every_command_of_the_readme_runs() {
             .any(|command| command == "cargo test --workspace"),
         "the tests are shown"
     );
-    for example in ["my-policy.toml", "classes.toml"] {
-        fs::copy(
-            root().join("examples").join(example),
-            folder.path().join(example),
-        )
-        .expect("the example is there");
+    for example in ["my-policy.toml", "classes.toml", "clusters/tiers.toml"] {
+        let path = root().join("examples").join(example);
+        let name = path.file_name().expect("a file");
+        fs::copy(&path, folder.path().join(name)).expect("the example is there");
     }
     // A file that a command reads is made by the one before it, as a reader would do.
     for command in &shown {
@@ -72,4 +70,33 @@ fn every_command_of_the_readme_runs() {
         );
         assert!(!output.stdout.is_empty(), "{command} says nothing");
     }
+}
+
+/// Each example of a cluster runs, and the README names it.
+#[test]
+fn example_clusters_run() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it is there");
+    let folder = fs::read_dir(root().join("examples/clusters")).expect("it is there");
+    let mut seen = 0;
+    for entry in folder {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().expect("a file").to_string_lossy();
+        assert!(
+            readme.contains(&format!("(examples/clusters/{name})")),
+            "{name}"
+        );
+        let cluster = path.to_string_lossy();
+        let args = [
+            "replay",
+            "--cluster",
+            &cluster,
+            "--requests",
+            "200",
+            "--json",
+        ];
+        let run: serde_json::Value = serde_json::from_str(&stdout(&args, root())).expect("JSON");
+        assert_eq!(run["completed"], 200, "{name}");
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen}");
 }

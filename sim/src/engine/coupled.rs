@@ -5,6 +5,7 @@ use super::{Engine, Mode};
 use crate::error::SimError;
 use crate::queue::Source;
 use crate::world::{CoupledNode, Node, Steps};
+use conductor_core::cache::Tier;
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
 use conductor_core::steps::StepRun;
@@ -132,6 +133,11 @@ impl Engine<'_> {
             let input = live.request.input;
             let hit = Tokens((block * u64::from(started.hit_blocks)).0.min(input.0));
             (live.record.hit, live.record.hit_blocks) = (hit, started.hit_blocks);
+            let mut hits = [0; Tier::ALL.len()];
+            hits[Tier::Hbm as usize] = started.hit_blocks;
+            self.result
+                .tiers
+                .count(u64::from(input.blocks(block)), hits);
             self.tokens.input_tokens += input.0;
             self.tokens.hit_tokens += hit.0;
             self.tell(&Event::PrefillStarted {
