@@ -28,7 +28,7 @@ mod write;
 
 pub use adapters::Select;
 pub use additivity::{Additivity, additivity};
-pub use constants::{Memory, SETTABLE, Setting};
+pub use constants::{Memory, SETTABLE, Setting, Slower};
 pub use error::CalibrateError;
 pub use errors::Errors;
 pub use outcome::{Curve, Other, Outcome, Part, Picture};
@@ -74,6 +74,8 @@ pub struct Options {
     pub settings: Vec<Setting>,
     /// Where the KV tokens of HBM follow from.
     pub memory: Option<Memory>,
+    /// What is added to every timing.
+    pub slower: Option<Slower>,
     /// When a table is tried.
     pub limits: Limits,
     /// Serving data: the numbers of clients that are fitted to, the others judge; all if empty.
@@ -99,6 +101,7 @@ impl Options {
             base: "a800-llama3-70b".to_string(),
             settings: Vec::new(),
             memory: None,
+            slower: None,
             limits: Limits::default(),
             fit_concurrency: Vec::new(),
             rounds: ROUNDS,
@@ -125,6 +128,10 @@ pub fn calibrate(path: &Path, options: &Options) -> Result<Calibrated, Calibrate
             return Ok(Calibrated::Additivity(Box::new(additivity(&points))));
         }
         Input::Profile(data) => data,
+    };
+    let data = match &options.slower {
+        Some(slower) => data.slower(slower.token_s),
+        None => data,
     };
     let constants = Constants::new(options, data.facts.tp)?;
     let fitted = if data.serving.is_empty() {

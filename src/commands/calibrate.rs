@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::{output, render};
 use conductor_experiments::calibrate::{
     Additivity, CalibrateError, Calibrated, Errors, Limits, Memory, Options, Outcome, Picture,
-    Select, Setting, calibrate,
+    Select, Setting, Slower, calibrate,
 };
 use conductor_plots::{LineChart, LineSeries};
 use serde_json::json;
@@ -60,6 +60,11 @@ fn options(args: &CalibrateArgs) -> Result<Options, Failure> {
             .memory_gb
             .zip(args.weights_gb)
             .map(|(gpu_gb, weights_gb)| Memory { gpu_gb, weights_gb }),
+        slower: args
+            .token_slower
+            .as_deref()
+            .map(Slower::parse)
+            .transpose()?,
         limits: Limits {
             median: percent("--limit", args.limit)?,
             p95: percent("--limit-p95", args.limit_p95)?,

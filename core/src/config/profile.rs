@@ -21,12 +21,13 @@ macro_rules! built_in {
 
 /// The built-in profiles. `llama3` without `fp8` is composed of kernels, `llama2` and `fp8` are measured; all but the
 /// first are written by `conductor calibrate`, with the commands of `experiments/CALIBRATION.md`.
-const BUILT_IN: [(&str, &str); 12] = built_in![
+const BUILT_IN: [(&str, &str); 13] = built_in![
     "a800-llama3-70b",
     "a100-llama3-70b-tp4",
     "a100-llama3-70b-tp8",
     "h100-llama3-70b-tp4",
     "h100-llama3-70b-tp8",
+    "h800-llama3-70b-tp8",
     "a100-llama2-70b-tp4",
     "a100-llama2-70b-tp8",
     "h100-llama2-70b-tp4",

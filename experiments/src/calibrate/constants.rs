@@ -5,7 +5,7 @@ use crate::inputs;
 use conductor_core::config::ProfileText;
 
 /// Keys of a profile that can be set.
-pub const SETTABLE: [&str; 10] = [
+pub const SETTABLE: [&str; 11] = [
     "kv_bytes_per_token",
     "layers",
     "schedule_s",
@@ -14,6 +14,7 @@ pub const SETTABLE: [&str; 10] = [
     "prefill_chunk_tokens",
     "nic_gbytes_per_s",
     "load_gbytes_per_s",
+    "activation_bytes_per_token",
     "hit_base_s",
     "cached_token_s",
 ];
@@ -59,6 +60,40 @@ impl Setting {
             value,
             reason: reason.trim().to_string(),
         })
+    }
+}
+
+/// What every computed token takes longer than the data says: a part that was not measured, as of slower links.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slower {
+    /// Seconds a token.
+    pub token_s: f64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Slower {
+    /// `SECONDS # reason`; without a reason nobody would know what the profile is.
+    ///
+    /// # Errors
+    /// If it has another form.
+    pub fn parse(text: &str) -> Result<Self, CalibrateError> {
+        let wrong = || CalibrateError::Option {
+            option: "--token-slower".to_string(),
+            expected: "seconds from 0 to 1 and why, as in \"1e-6 # slower links\"".to_string(),
+            found: format!("\"{text}\""),
+        };
+        let (number, reason) = text.split_once('#').ok_or_else(wrong)?;
+        let token_s = number.trim().parse::<f64>().ok();
+        let token_s = token_s.filter(|seconds| (0.0..=1.0).contains(seconds));
+        let reason = reason.trim();
+        match token_s {
+            Some(token_s) if !reason.is_empty() => Ok(Self {
+                token_s,
+                reason: reason.to_string(),
+            }),
+            _ => Err(wrong()),
+        }
     }
 }
 
@@ -173,6 +208,8 @@ fn of_base(base: &ProfileText, key: &str) -> f64 {
         "prefill_chunk_tokens" => base.prefill_chunk_tokens as f64,
         "nic_gbytes_per_s" => base.nic_gbytes_per_s,
         "load_gbytes_per_s" => base.load_gbytes_per_s,
+        // A profile may not know it: 0 is not written.
+        "activation_bytes_per_token" => base.activation_bytes_per_token.unwrap_or(0) as f64,
         "hit_base_s" => base.prefill.hit_base_s.unwrap_or_default(),
         "cached_token_s" => base.prefill.cached_token_s.unwrap_or_default(),
         _ => unreachable!("`SETTABLE` lists them"),

@@ -50,6 +50,17 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Tokens that are computed.
+    const fn computed(self) -> u64 {
+        match self {
+            Self::Prefill { prompt, cached } => prompt - cached,
+            Self::Decode { batch, .. } => batch,
+            Self::Mixed { chunk, batch, .. } => chunk + batch,
+        }
+    }
+}
+
 /// One timing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -107,6 +118,14 @@ pub struct Data {
 }
 
 impl Data {
+    /// The same with `token_s` seconds more for every token that is computed.
+    pub(super) fn slower(mut self, token_s: f64) -> Self {
+        for point in &mut self.points {
+            point.seconds += token_s * point.work.computed() as f64;
+        }
+        self
+    }
+
     /// Each setting once, with the median (nearest rank) of its repeats.
     pub(super) fn settings(&self) -> Vec<Point> {
         let mut by_work: BTreeMap<Work, Vec<f64>> = BTreeMap::new();

@@ -44,6 +44,14 @@ pub(super) fn profile(
     );
     comment(&mut text, &node);
     comment(&mut text, &format!("Rows: {}.", data.rows));
+    if let Some(slower) = &options.slower {
+        let seconds = number(slower.token_s);
+        let derived = format!(
+            "Derived: each computed token takes {seconds} s more: {}.",
+            slower.reason
+        );
+        comment(&mut text, &derived);
+    }
     for reason in left_out {
         comment(&mut text, &format!("Left out: {reason}."));
     }
@@ -59,7 +67,9 @@ pub(super) fn profile(
     text.push('\n');
     for constant in &fitted.constants.0 {
         // These two are part of [prefill].
-        if ["hit_base_s", "cached_token_s"].contains(&constant.key) {
+        let of_prefill = ["hit_base_s", "cached_token_s"].contains(&constant.key);
+        let unknown = constant.key == "activation_bytes_per_token" && constant.value == 0.0;
+        if of_prefill || unknown {
             continue;
         }
         comment(&mut text, &sentence(&constant.reason));
