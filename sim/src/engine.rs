@@ -13,6 +13,7 @@ pub use roles::RoleChange;
 
 use crate::clients::{Clients, RetryConfig};
 use crate::error::SimError;
+use crate::little::NumberInSystem;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
@@ -68,7 +69,7 @@ pub struct RunConfig {
 /// What came out.
 #[derive(Clone, Debug)]
 pub struct RunResult {
-    /// Every request, by arrival.
+    /// Every request, by arrival; none if an observer took them.
     pub records: Vec<RequestRecord>,
     /// The cluster over time.
     pub timeline: Timeline,
@@ -113,6 +114,9 @@ pub struct Observer<'a> {
     pub journal: Option<&'a mut dyn Write>,
     /// Is called now and then.
     pub progress: Option<&'a mut dyn FnMut(Progress)>,
+    /// Takes each request's record as soon as it is final, in the order of their ends. The result keeps none then, so
+    /// that memory does not grow with the number of requests.
+    pub records: Option<&'a mut dyn FnMut(&RequestRecord)>,
 }
 
 /// A request in the system, or one whose client waits to try again.
@@ -128,6 +132,8 @@ struct Live {
     first_token: Nanos,
     /// What its client was asked to wait when it was turned away.
     retry_after: Option<Nanos>,
+    /// When the present try was put before the Conductor.
+    asked: Nanos,
     record: RequestRecord,
 }
 
@@ -172,6 +178,9 @@ struct Engine<'a> {
     base: u64,
     /// Those that are not `None`, in the system or not.
     unfinished: usize,
+    /// Requests that have arrived.
+    arrived: u64,
+    number: NumberInSystem,
     changes: CacheChanges,
     ended: Vec<Ended>,
     loads: Loads,
@@ -204,6 +213,7 @@ pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
     }
     engine.go(&mut requests)?;
     engine.conductor.assert_idle();
+    engine.number.assert_law();
     engine.result.digest = engine.recorder.digest().to_string();
     engine.result.counters = *engine.conductor.counters();
     let end = engine.recorder.end();
@@ -236,6 +246,8 @@ impl<'a> Engine<'a> {
             live: VecDeque::new(),
             base: 0,
             unfinished: 0,
+            arrived: 0,
+            number: NumberInSystem::default(),
             changes: CacheChanges::default(),
             ended: Vec::new(),
             loads: Loads::default(),
@@ -412,7 +424,7 @@ impl<'a> Engine<'a> {
     /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival, of
     /// which `arrival` is the workload's.
     fn sample(&mut self, arrival: Option<Nanos>) {
-        let inside = self.unfinished - self.clients.waiting();
+        let inside = self.number.inside();
         let arrival = arrival.into_iter().chain(self.clients.next()).min();
         self.result.timeline.thin();
         let period = self.result.timeline.period;
@@ -430,7 +442,7 @@ impl<'a> Engine<'a> {
             at: self.now,
             prefill_load: self.loads.prefill,
             decode_load: self.loads.decode,
-            live: inside as u64,
+            live: inside,
             ..self.tokens
         });
         if !self.config.node_samples {

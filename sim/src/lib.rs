@@ -10,6 +10,7 @@ pub mod clients;
 pub mod engine;
 mod error;
 pub mod heap;
+mod little;
 pub mod network;
 pub mod queue;
 pub mod record;

@@ -81,6 +81,8 @@ pub struct RequestRecord {
     pub tbt: Option<Nanos>,
     /// First to last token.
     pub decode: Option<Nanos>,
+    /// Time in the system, of all tries together; waits between them are not in it.
+    pub inside: Nanos,
     /// How it ended: how its last try did.
     pub outcome: Outcome,
 }
@@ -112,6 +114,7 @@ impl RequestRecord {
             ttft: None,
             tbt: None,
             decode: None,
+            inside: Nanos::ZERO,
             outcome: Outcome::Completed,
         }
     }

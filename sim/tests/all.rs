@@ -4,5 +4,6 @@ mod clusters;
 mod invariants;
 mod links;
 mod modes;
+mod queueing;
 mod retries;
 mod roles;

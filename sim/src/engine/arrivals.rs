@@ -24,7 +24,7 @@ impl Engine<'_> {
         if let Some(request) = &next
             && request.arrival < previous
         {
-            let row = self.result.records.len() as u64 + 1;
+            let row = self.arrived + 1;
             return Err(SimError::ArrivalsGoBack {
                 row,
                 at: request.arrival,
@@ -40,10 +40,13 @@ impl Engine<'_> {
 
     /// A request arrives for the first time.
     pub(super) fn arrive(&mut self, request: WorkloadRequest) -> Result<(), SimError> {
-        let id = RequestId(self.result.records.len() as u64);
+        let id = RequestId(self.arrived);
         let record = RequestRecord::new(id, &request);
-        // Its place among the records; filled in again when it ends.
-        self.result.records.push(record);
+        self.arrived += 1;
+        if self.observer.records.is_none() {
+            // Its place among the records; filled in again when it ends.
+            self.result.records.push(record);
+        }
         let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
         self.live.push_back(Some(Live {
             request,
@@ -54,6 +57,7 @@ impl Engine<'_> {
             copy: Copy::Nothing,
             first_token: Nanos::ZERO,
             retry_after: None,
+            asked: self.now,
             record,
         }));
         self.unfinished += 1;
@@ -73,17 +77,20 @@ impl Engine<'_> {
     pub(super) fn come_again(&mut self) -> Result<(), SimError> {
         let id = self.clients.pop().expect("due only if a client waits");
         self.queue.set(Source::Retry, self.clients.next());
+        let now = self.now;
         let live = self.live_mut(id.0);
         debug_assert!(
             live.job.is_none() && live.stream.is_none(),
             "the try before has ended"
         );
         live.record.next_try();
+        live.asked = now;
         self.ask(id)
     }
 
     /// Puts a request before the Conductor.
     fn ask(&mut self, id: RequestId) -> Result<(), SimError> {
+        self.number.enter(self.now);
         let oracle = self.config.policy.admission.is_oracle();
         let class = self.live_mut(id.0).request.class;
         let limits = self.config.policy.class(class).limits;
@@ -106,17 +113,28 @@ impl Engine<'_> {
         let now = self.now;
         let live = self.live_mut(request);
         let asked = live.retry_after.take();
+        live.record.inside += now - live.asked;
         if live.record.tries == 1 {
             live.record.first_outcome = live.record.outcome;
         }
         let record = live.record;
+        self.number.leave(now);
         if self.clients.ended(now, &record, asked) {
             self.queue.set(Source::Retry, self.clients.next());
             return;
         }
         let place = (request - self.base) as usize;
         self.live[place] = None;
-        self.result.records[request as usize] = record;
+        assert!(
+            record.tries > 1 || record.e2e().is_none_or(|time| time == record.inside),
+            "{} was inside from its arrival to its last token",
+            record.id
+        );
+        self.number.was_inside(record.inside);
+        match &mut self.observer.records {
+            Some(take) => take(&record),
+            None => self.result.records[request as usize] = record,
+        }
         self.unfinished -= 1;
         while self.live.front().is_some_and(Option::is_none) {
             self.live.pop_front();
