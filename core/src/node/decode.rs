@@ -10,6 +10,7 @@
 //!
 //! Not here: how long a step takes; the driver says.
 
+mod cancel;
 mod gaps;
 
 use super::Room;
@@ -72,6 +73,8 @@ struct State {
     /// The node's step count when it joined the batch.
     joined: u64,
     in_batch: bool,
+    /// It leaves with the end of the run, and nothing is said of it.
+    cancelled: bool,
     /// Gaps before the present stay in the batch: the first of each stay, and the runs of earlier stays.
     first_gap: Nanos,
     earlier: Vec<(StepRun, u64)>,
@@ -93,6 +96,8 @@ pub struct DecodeBatch {
     loading_blocks: u64,
     /// Loaded; joins at the next step.
     ready: Vec<u32>,
+    /// How many in the batch leave with the end of the run.
+    cancelled: u32,
     /// In order of joining: the youngest is last.
     batch: Vec<u32>,
     /// (step after which it is complete, sequence), of the batch and perhaps of some that were put back.
@@ -118,6 +123,7 @@ impl DecodeBatch {
             outside_tokens: Tokens::ZERO,
             loading_blocks: 0,
             ready: Vec::new(),
+            cancelled: 0,
             batch: Vec::new(),
             ends: BinaryHeap::new(),
             context: Tokens::ZERO,
@@ -190,6 +196,7 @@ impl DecodeBatch {
             last_token: sequence.last_token,
             joined: 0,
             in_batch: false,
+            cancelled: false,
             first_gap: Nanos::ZERO,
             earlier,
         };
@@ -298,15 +305,18 @@ impl DecodeBatch {
             }
             self.ends.pop();
             any = true;
-            let tbt = self.tail_mean(slot);
-            ended.push(Ended {
-                ticket: self.sequences[slot as usize].ticket,
-                complete: true,
-                tbt,
-            });
+            if !self.sequences[slot as usize].cancelled {
+                let tbt = self.tail_mean(slot);
+                ended.push(Ended {
+                    ticket: self.sequences[slot as usize].ticket,
+                    complete: true,
+                    tbt,
+                });
+            }
             self.leave(slot);
             self.free.push(slot);
         }
+        any |= self.leave_cancelled();
         if any {
             self.batch
                 .retain(|&slot| self.sequences[slot as usize].in_batch);
@@ -459,5 +469,6 @@ impl DecodeBatch {
             self.exact_blocks(0) + self.loading_blocks <= self.capacity_blocks,
             "HBM is not overfull"
         );
+        self.check_outside();
     }
 }
