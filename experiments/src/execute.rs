@@ -4,7 +4,7 @@ use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_sim::report::RunLabels;
-use conductor_sim::{Mode, Observer, RunConfig, RunReport, RunResult, SimError};
+use conductor_sim::{FaultPlan, Mode, Observer, RunConfig, RunReport, RunResult, SimError};
 
 /// Why a run gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,7 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         cluster: job.cluster.clone(),
         policy: job.policy.clone(),
         retry: job.workload.retry,
+        faults: FaultPlan::default(),
         seed: job.seed,
         mode: Mode::FastForward,
         node_samples: job.node_samples,

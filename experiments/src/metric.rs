@@ -6,7 +6,7 @@ use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::units::Nanos;
 use conductor_sim::report::RunLabels;
 use conductor_sim::timeline::Timeline;
-use conductor_sim::{Mode, RetryConfig, RunConfig, RunReport, RunResult, Transfers};
+use conductor_sim::{FaultPlan, Mode, RetryConfig, RunConfig, RunReport, RunResult, Transfers};
 use serde_json::Value;
 use std::fmt;
 
@@ -83,6 +83,7 @@ fn names() -> Vec<String> {
         cluster: ClusterConfig::built_in("1p1d").expect("built in"),
         policy: PolicyConfig::built_in("random").expect("built in"),
         retry: RetryConfig::default(),
+        faults: FaultPlan::default(),
         seed: 1,
         mode: Mode::FastForward,
         node_samples: false,

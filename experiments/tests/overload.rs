@@ -54,6 +54,7 @@ fn everybody_ends_once_and_as_the_reasons_say() {
             let dispatched = record.placed.is_some();
             match record.outcome {
                 Outcome::Completed | Outcome::RejectedAfterPrefill => assert!(dispatched),
+                Outcome::Cancelled => unreachable!("no client goes here"),
                 Outcome::Rejected(_) => assert!(!dispatched && record.ttft.is_none()),
             }
         }

@@ -177,7 +177,7 @@ fn a_workflow_that_has_begun_goes_before_one_that_has_not() {
             Outcome::Rejected(RejectReason::PrefillLoad | RejectReason::DecodeLoad) => {
                 *turned_away += 1
             }
-            Outcome::Rejected(_) => {}
+            Outcome::Rejected(_) | Outcome::Cancelled => {}
             Outcome::Completed | Outcome::RejectedAfterPrefill => drop(began.insert(workflow)),
         }
         // Good is a workflow whose last answer ends within the limit from its first step's arrival.

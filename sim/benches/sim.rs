@@ -7,7 +7,7 @@ use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, run};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig, run};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -55,6 +55,7 @@ fn replay(c: &mut Criterion) {
             cluster: ClusterConfig::built_in("8p8d").expect("built in"),
             policy: PolicyConfig::built_in("kvcache-centric").expect("built in"),
             retry: RetryConfig::default(),
+            faults: FaultPlan::default(),
             seed: 1,
             mode,
             node_samples: false,

@@ -2,7 +2,7 @@
 
 use crate::network::{LinkId, Network, Path, over};
 use conductor_core::config::{ClusterConfig, EvictionConfig, NodeSpec, Role};
-use conductor_core::ids::NodeId;
+use conductor_core::ids::{NodeId, Ticket};
 use conductor_core::node::{DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
 use conductor_core::units::Nanos;
@@ -26,7 +26,11 @@ pub(crate) struct PrefillNode {
 /// A prefill that is under way; in step-by-step mode, up to which chunk.
 pub(crate) struct Chunks {
     pub(crate) job: JobId,
-    pub(crate) request: u64,
+    pub(crate) ticket: Ticket,
+    /// The try of the client that it is for.
+    pub(crate) tries: u32,
+    /// Its attempt has been given up: it is computed to its end for nobody.
+    pub(crate) in_vain: bool,
     /// Ends of the chunks that are not finished, last first.
     pub(crate) ends: Vec<Nanos>,
 }
@@ -58,6 +62,16 @@ impl Steps {
 
     pub(crate) fn ends_at(&self) -> Nanos {
         self.started + self.run.total(self.steps)
+    }
+}
+
+impl Node {
+    /// True if a prefill or a step is under way.
+    pub(crate) const fn is_running(&self) -> bool {
+        match self {
+            Self::Prefill(node) => node.running.is_some(),
+            Self::Decode(node) => node.running.is_some(),
+        }
     }
 }
 
@@ -108,6 +122,13 @@ pub(crate) fn network(cluster: &ClusterConfig) -> Network {
         ]
     });
     Network::new(links.collect())
+}
+
+/// The links of a node's NICs, and what they carry without faults.
+pub(crate) fn nics(cluster: &ClusterConfig, node: NodeId) -> ([LinkId; 2], u64) {
+    let first = u32::from(node.0) * LINKS_PER_NODE;
+    let links = [LinkId(first), LinkId(first + 1)];
+    (links, cluster.profile_of(node).nic_bytes_per_s)
 }
 
 /// From one node's memory to another's.

@@ -24,7 +24,7 @@ use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::record::RequestRecord;
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig};
 use std::convert::Infallible;
 
 const SEED: u64 = 20_261_125;
@@ -124,6 +124,7 @@ impl System {
             cluster: ClusterConfig::parse(&cluster, &[profile]).expect("the cluster is valid"),
             policy: PolicyConfig::parse(&policy).expect("the policy is valid"),
             retry: RetryConfig::default(),
+            faults: FaultPlan::default(),
             seed: SEED,
             mode: Mode::FastForward,
             node_samples: false,

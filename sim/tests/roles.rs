@@ -7,7 +7,7 @@ use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::report::{RunLabels, RunReport};
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, RunResult};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig, RunResult};
 use std::convert::Infallible;
 
 /// What comes: so many requests a second for so long, of this mean length each.
@@ -53,6 +53,7 @@ impl Traffic {
             cluster: ClusterConfig::built_in(cluster).expect("built in"),
             policy: PolicyConfig::parse(roles).expect("the policy is valid"),
             retry: RetryConfig::default(),
+            faults: FaultPlan::default(),
             seed: 1,
             mode: Mode::FastForward,
             node_samples: false,

@@ -2,9 +2,9 @@
 //!
 //! To the Conductor each try is a request that arrives: it is admitted like any other, and the try before it has ended.
 
-use super::prefill::ticket_of;
-use super::{Copy, Engine, Live, Progress};
+use super::{Away, Copy, Engine, Live, Progress};
 use crate::error::SimError;
+use crate::faults::Timer;
 use crate::queue::Source;
 use crate::record::RequestRecord;
 use conductor_core::config::ClassLimits;
@@ -52,15 +52,23 @@ impl Engine<'_> {
             request,
             prefill_node,
             decode_node,
+            attempt: 0,
             job: None,
             stream: None,
+            sequence: None,
+            load: None,
             copy: Copy::Nothing,
             first_token: Nanos::ZERO,
+            stalled: None,
+            away: None,
             retry_after: None,
             asked: self.now,
             record,
         }));
         self.unfinished += 1;
+        if let Some(at) = self.faults.cancels(self.now, id) {
+            self.faults.set(at, Timer::Cancel(id));
+        }
         self.ask(id)?;
         if let Some(progress) = &mut self.observer.progress
             && id.0.is_multiple_of(512)
@@ -85,20 +93,34 @@ impl Engine<'_> {
         );
         live.record.next_try();
         live.asked = now;
+        (live.attempt, live.away) = (0, None);
         self.ask(id)
     }
 
     /// Puts a request before the Conductor.
     fn ask(&mut self, id: RequestId) -> Result<(), SimError> {
         self.number.enter(self.now);
+        self.put(id)
+    }
+
+    /// A lost attempt's request is put before the Conductor as its next attempt.
+    pub(super) fn put_again(&mut self, id: RequestId) -> Result<(), SimError> {
+        let live = self.live_mut(id.0);
+        live.attempt += 1;
+        live.away = None;
+        self.put(id)
+    }
+
+    fn put(&mut self, id: RequestId) -> Result<(), SimError> {
         let oracle = self.config.policy.admission.is_oracle();
         let class = self.live_mut(id.0).request.class;
         let limits = self.config.policy.class(class).limits;
         let in_workflow = matches!(limits, ClassLimits::Workflow { .. });
-        let request = &self.live_mut(id.0).request;
+        let live = self.live_mut(id.0);
+        let (ticket, request) = (live.ticket(), &live.request);
         let blocks = request.blocks.clone();
         let arrived = Event::Arrived {
-            ticket: ticket_of(id.0),
+            ticket,
             input: request.input,
             answer: oracle.then_some(request.output),
             blocks: blocks.into(),
@@ -120,9 +142,16 @@ impl Engine<'_> {
         let record = live.record;
         self.number.leave(now);
         if self.clients.ended(now, &record, asked) {
+            self.live_mut(request).away = Some(Away::Client);
             self.queue.set(Source::Retry, self.clients.next());
             return;
         }
+        self.leave_for_good(request);
+    }
+
+    /// The request's record is final.
+    pub(super) fn leave_for_good(&mut self, request: u64) {
+        let record = self.live_mut(request).record;
         let place = (request - self.base) as usize;
         self.live[place] = None;
         assert!(

@@ -5,7 +5,6 @@
 //! congested
 //! network has not carried by then follows as well.
 
-use super::prefill::ticket_of;
 use super::{Copy, Engine};
 use crate::error::SimError;
 use crate::world::{self, Node};
@@ -48,6 +47,9 @@ impl Engine<'_> {
         first: u32,
         count: u32,
     ) {
+        if !self.faults.is_alive(from) || !self.faults.is_alive(to) {
+            return;
+        }
         let place = (request - self.base) as usize;
         let live = self.live[place]
             .as_mut()
@@ -68,16 +70,18 @@ impl Engine<'_> {
             .0
             .min(input.0);
         let tokens = Tokens(end - (block * u64::from(first)).0);
-        live.copy = Copy::Sending {
+        let size = self.kv_bytes(from, tokens);
+        let flow = self
+            .network
+            .start(self.now, world::path_between(from, to), size, None);
+        self.live_mut(request).copy = Copy::Sending {
+            flow,
             from,
             first,
             pins,
             started: self.now,
         };
-        let size = self.kv_bytes(from, tokens);
-        let flow = self
-            .network
-            .start(self.now, world::path_between(from, to), size, None);
+        self.watch_links(request);
         self.set_purpose(flow, Purpose::Copy(request));
         self.count_transfer(size);
     }
@@ -109,19 +113,26 @@ impl Engine<'_> {
         let live = self.live_mut(request);
         let (from, to) = (live.prefill_node, live.decode_node);
         let input = live.request.input;
+        if !self.faults.is_alive(to) {
+            // It is lost, which the Conductor will find with the node.
+            return;
+        }
         let size = self.kv_bytes(from, input);
         let path = world::path_between(from, to);
         let flow = self.network.start(self.now, path, size, limit);
         self.set_purpose(flow, Purpose::Stream(request));
         self.live_mut(request).stream = Some(flow);
+        self.watch_links(request);
     }
 
     /// Begins to load a sequence into HBM.
     pub(super) fn start_load(&mut self, node: NodeId, sequence: SequenceId, tokens: Tokens) {
         let size = self.kv_bytes(node, tokens);
+        let request = self.decode_node(node).batch.ticket(sequence).request.0;
         let flow = self
             .network
             .start(self.now, world::path_load(node), size, None);
+        self.live_mut(request).load = Some(flow);
         self.set_purpose(flow, Purpose::Load(node, sequence));
     }
 
@@ -147,6 +158,7 @@ impl Engine<'_> {
             first,
             pins,
             started,
+            ..
         } = std::mem::take(&mut live.copy)
         else {
             unreachable!("a copy that ends was sent")
@@ -176,7 +188,7 @@ impl Engine<'_> {
         self.result.transfers.time += now - first_token;
         let size = self.kv_bytes(node, input);
         self.count_transfer(size);
-        let ticket = ticket_of(request);
+        let ticket = self.ticket_of(request);
         self.tell(&Event::TransferFinished { ticket })?;
         self.release_prefill(request);
         let remaining = output - Tokens(1);

@@ -6,20 +6,12 @@ use crate::queue::Source;
 use crate::record::Outcome;
 use crate::world::{Chunks, Node, PrefillNode};
 use conductor_core::event::Event;
-use conductor_core::ids::{NodeId, RequestId, Ticket};
-use conductor_core::units::Tokens;
+use conductor_core::ids::NodeId;
+use conductor_core::units::{Nanos, Tokens};
 use std::cmp::Reverse;
 
-/// The simulator has one attempt a try: nodes do not fail here. A try begins when the one before it has ended.
-pub(super) const fn ticket_of(request: u64) -> Ticket {
-    Ticket {
-        request: RequestId(request),
-        attempt: 0,
-    }
-}
-
 impl Engine<'_> {
-    fn prefill_node(&mut self, node: NodeId) -> &mut PrefillNode {
+    pub(super) fn prefill_node(&mut self, node: NodeId) -> &mut PrefillNode {
         match &mut self.nodes[node.index()] {
             Node::Prefill(machine) => machine,
             Node::Decode(_) => {
@@ -37,13 +29,18 @@ impl Engine<'_> {
         self.set_delivery();
         let live = self.live_mut(request);
         let node = live.prefill_node;
-        let input = live.request.input;
+        let (input, ticket) = (live.request.input, live.ticket());
+        if !self.faults.is_alive(node) {
+            // It is lost, which the Conductor will find with the node.
+            return Ok(());
+        }
+        let live = self.live_mut(request);
         let blocks = std::mem::take(&mut live.request.blocks);
         let awaits = !matches!(live.copy, Copy::Nothing);
         let job = self
             .prefill_node(node)
             .queue
-            .enqueue(ticket_of(request), input, &blocks, awaits);
+            .enqueue(ticket, input, &blocks, awaits);
         let live = self.live_mut(request);
         live.request.blocks = blocks;
         live.job = Some(job);
@@ -75,25 +72,6 @@ impl Engine<'_> {
         self.report_changes(node)
     }
 
-    /// Tells the Conductor what the node's cache gained and lost.
-    fn report_changes(&mut self, node: NodeId) -> Result<(), SimError> {
-        let changes = std::mem::take(&mut self.changes);
-        if !changes.evicted.is_empty() {
-            self.tell(&Event::BlocksEvicted {
-                node,
-                blocks: (&changes.evicted[..]).into(),
-            })?;
-        }
-        if !changes.stored.is_empty() {
-            self.tell(&Event::BlocksStored {
-                node,
-                blocks: (&changes.stored[..]).into(),
-            })?;
-        }
-        self.changes = changes;
-        Ok(())
-    }
-
     /// Lets an idle node take its next request.
     pub(super) fn start_prefill(&mut self, node: NodeId) -> Result<(), SimError> {
         let Some(run) = self.prefill_node(node).queue.start() else {
@@ -102,7 +80,11 @@ impl Engine<'_> {
         let request = run.ticket.request.0;
         let (now, mode) = (self.now, self.config.mode);
         // The first chunk bears the fixed cost; the others cost what they add.
-        let end_of = |end: Tokens| now + self.truth.prefill(node, run.ticket, end, run.cached);
+        let slow = self.faults.slowness(node);
+        let end_of = |end: Tokens| {
+            let time = self.truth.prefill(node, run.ticket, end, run.cached);
+            now + Nanos(slow.of(time.0))
+        };
         let finish = end_of(run.input);
         let ends = match mode {
             Mode::FastForward => vec![finish],
@@ -113,9 +95,12 @@ impl Engine<'_> {
             }
         };
         let first = *ends.last().expect("at least one token is computed");
+        let tries = self.live_mut(request).record.tries;
         self.prefill_node(node).running = Some(Chunks {
             job: run.job,
-            request,
+            ticket: run.ticket,
+            tries,
+            in_vain: false,
             ends,
         });
         self.queue.set(Source::Node(node), Some(first));
@@ -147,7 +132,9 @@ impl Engine<'_> {
             self.queue.set(Source::Node(node), Some(end));
             return Ok(());
         }
-        let (job, request) = (running.job, running.request);
+        let (job, ticket, tries, in_vain) =
+            (running.job, running.ticket, running.tries, running.in_vain);
+        let request = ticket.request.0;
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
         let machine = self.prefill_node(node);
@@ -157,7 +144,18 @@ impl Engine<'_> {
         self.changes = changes;
         self.queue.set(Source::Node(node), None);
         self.report_changes(node)?;
-        let ticket = ticket_of(request);
+        if in_vain {
+            self.prefill_node(node).queue.release(job);
+            self.faults.counts.in_vain += 1;
+            // Attempts are counted anew with each try: of an earlier one nothing is said.
+            if self
+                .live(request)
+                .is_none_or(|live| live.record.tries == tries)
+            {
+                self.tell(&Event::PrefillFinished { ticket })?;
+            }
+            return self.start_prefill(node);
+        }
         self.tell(&Event::PrefillFinished { ticket })?;
         let now = self.now;
         let live = self.live_mut(request);
@@ -166,7 +164,7 @@ impl Engine<'_> {
         if live.request.output == Tokens(1) {
             // The first token is the whole answer: nothing has to be decoded, and no KV has to arrive.
             let stream = live.stream.take();
-            live.record.decode = Some(conductor_core::units::Nanos::ZERO);
+            live.record.decode = Some(Nanos::ZERO);
             live.record.outcome = Outcome::Completed;
             if let Some(stream) = stream {
                 self.network.end(now, stream);
