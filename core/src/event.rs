@@ -115,8 +115,8 @@ pub enum Event<'a> {
         role: Role,
     },
     /// The Conductor has started anew and knows nothing of what was said before. The driver has ended all attempts; it
-    /// goes on with `NodeUp` and `CacheReported` of the nodes, which have the roles of the cluster file, and gives every
-    /// request that was in the system in again, with its next attempt.
+    /// goes on with `NodeUp` and `CacheReported` of the nodes, which have the roles of the cluster file, and gives
+    /// every request that was in the system in again, with its next attempt.
     Restarted,
 }
 

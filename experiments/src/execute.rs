@@ -26,6 +26,8 @@ pub struct Job {
     pub cluster: ClusterConfig,
     /// The policy.
     pub policy: PolicyConfig,
+    /// What goes wrong.
+    pub faults: FaultPlan,
     /// Seed of random policies and noise.
     pub seed: u64,
     /// Keep samples of every node.
@@ -56,7 +58,7 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         cluster: job.cluster.clone(),
         policy: job.policy.clone(),
         retry: job.workload.retry,
-        faults: FaultPlan::default(),
+        faults: job.faults.clone(),
         seed: job.seed,
         mode: Mode::FastForward,
         node_samples: job.node_samples,

@@ -6,7 +6,9 @@ use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::units::Nanos;
 use conductor_sim::report::RunLabels;
 use conductor_sim::timeline::Timeline;
-use conductor_sim::{FaultPlan, Mode, RetryConfig, RunConfig, RunReport, RunResult, Transfers};
+use conductor_sim::{
+    FaultCounts, FaultPlan, Mode, RetryConfig, RunConfig, RunReport, RunResult, Transfers,
+};
 use serde_json::Value;
 use std::fmt;
 
@@ -97,6 +99,7 @@ fn names() -> Vec<String> {
         simulated: Nanos::ZERO,
         events: 0,
         transfers: Transfers::default(),
+        faults: FaultCounts::default(),
     };
     let report = RunReport::new(&config, &result, RunLabels::default());
     numbers(&report).into_iter().map(|(name, _)| name).collect()

@@ -2,7 +2,8 @@
 //!
 //! The Conductor and the node machines are the core's, unchanged; this crate adds what is true: how long work takes
 //! ([`truth`]), a [`network`] whose flows share links fairly, [`clients`] that may try again, [`faults`], and a
-//! deterministic loop ([`engine`]). Equal inputs give equal results, bit for bit, on every machine, in debug and in release.
+//! deterministic loop ([`engine`]). Equal inputs give equal results, bit for bit, on every machine, in debug and in
+//! release.
 //!
 //! Not here: decisions (the core's), trace formats (`conductor-traces`), drawing (`conductor-plots`).
 

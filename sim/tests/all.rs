@@ -7,3 +7,4 @@ mod modes;
 mod queueing;
 mod retries;
 mod roles;
+mod swarm;

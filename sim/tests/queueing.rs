@@ -11,9 +11,9 @@
 //!
 //! M/M/k has one queue for all servers; here each node has its own. With `least-queued` and exact estimates a request
 //! goes to the node that will be free first, and so starts when the first of all nodes has done the work of all who
-//! came before; and that is when the head of one common queue would start. By induction over arrivals the times at which
-//! the nodes are free are the same (J. Kiefer and J. Wolfowitz, "On the theory of queues with many servers", Trans.
-//! Amer. Math. Soc. 78, 1955: their recursion for the common queue is this rule).
+//! came before; and that is when the head of one common queue would start. By induction over arrivals the times at
+//! which the nodes are free are the same (J. Kiefer and J. Wolfowitz, "On the theory of queues with many servers",
+//! Trans. Amer. Math. Soc. 78, 1955: their recursion for the common queue is this rule).
 //!
 //! The error of a mean is estimated from means of 30 batches, after a first batch that is not counted. The seed is the
 //! date on which this was written, for all and for ever.

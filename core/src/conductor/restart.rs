@@ -2,8 +2,8 @@
 //!
 //! A Conductor that starts anew knows nothing: nodes say that they are up and what they have cached, and whoever holds
 //! the clients' connections gives every request that was taken in again, as its next attempt. Nothing is carried over,
-//! so nothing can be carried over wrongly; what attempts had done is lost, except for the blocks that it left in caches.
-//! In a journal the restart is a fact like any: who replays it restarts as well.
+//! so nothing can be carried over wrongly; what attempts had done is lost, except for the blocks that it left in
+//! caches. In a journal the restart is a fact like any: who replays it restarts as well.
 //!
 //! Counters go on: they are the run's, not the process's.
 

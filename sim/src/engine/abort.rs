@@ -1,9 +1,10 @@
 //! Attempts that are given up: whatever is in the air for them stops at once, so that no fact of an old attempt can be
-//! taken for one of the next. What cannot be stopped is told apart by the ticket: a prefill that is under way is computed
-//! to its end (its blocks stay in the cache), and its end is a stale fact to the Conductor.
+//! taken for one of the next. What cannot be stopped is told apart by the ticket: a prefill that is under way is
+//! computed to its end (its blocks stay in the cache), and its end is a stale fact to the Conductor.
 //!
-//! Then the request is given in again, with the next attempt, when the event that led to it is over. If no node can take
-//! it then it comes again when the Conductor says so: it was taken in once, and is not turned away for want of a node.
+//! Then the request is given in again, with the next attempt, when the event that led to it is over. If no node can
+//! take it then it comes again when the Conductor says so: it was taken in once, and is not turned away for want of a
+//! node.
 
 use super::{Away, Copy, Engine, Live};
 use crate::error::SimError;

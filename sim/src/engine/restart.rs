@@ -5,8 +5,8 @@
 //! 1. The sessions between nodes and the old Conductor end with it. A node gives up all that it was doing for it and
 //!    keeps its cache; one that had another role than the cluster file says starts anew with that.
 //! 2. The new Conductor hears `Restarted`, then `NodeUp` of every node that is there, each with its whole cache.
-//! 3. Whoever holds the clients' connections gives all requests that were taken in and not answered in again, in order of
-//!    their numbers, as their next attempts.
+//! 3. Whoever holds the clients' connections gives all requests that were taken in and not answered in again, in order
+//!    of their numbers, as their next attempts.
 //!
 //! Nothing is taken over in flight: what that would save is the work of the attempts, but a prompt's blocks that were
 //! computed are in caches, and decoding must be able to begin again anyway, because nodes crash.

@@ -22,9 +22,9 @@
 //! node = 3
 //! ```
 //!
-//! Keys of a fault: all have `kind` and `at_s`; all but `restart-conductor` and `cancel` have `for_s` and `node`; `slow`
-//! has `factor` (1 to 1024), `link` has `part` (0 to 1), `lose-reports` and `delay-reports` have `share` (0 to 1), the
-//! latter also `by_s`; `cancel` has `request`.
+//! Keys of a fault: all have `kind` and `at_s`; all but `restart-conductor` and `cancel` have `for_s` and `node`;
+//! `slow` has `factor` (1 to 1024), `link` has `part` (0 to 1), `lose-reports` and `delay-reports` have `share` (0 to
+//! 1), the latter also `by_s`; `cancel` has `request`.
 
 use super::draw::DrawText;
 use super::{Cancellations, Fault, FaultKind, FaultPlan};
