@@ -1,6 +1,7 @@
 //! The simulator as a whole: jumping equals stepping, what every run must obey, and journals of runs.
 
 mod clusters;
+mod faults;
 mod invariants;
 mod links;
 mod modes;

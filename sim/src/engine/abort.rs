@@ -11,6 +11,10 @@ use crate::error::SimError;
 use crate::queue::Source;
 use crate::world::Node;
 use conductor_core::ids::RequestId;
+use conductor_core::units::Nanos;
+
+/// So long after the last fault nobody should still look for a node.
+const DAY: Nanos = Nanos::from_secs(86_400);
 
 impl Engine<'_> {
     /// A request that is in the system, or whose client waits.
@@ -115,7 +119,13 @@ impl Engine<'_> {
     /// A request comes again that could not be placed when its attempt was lost.
     pub(super) fn come_back(&mut self, id: RequestId) -> Result<(), SimError> {
         match self.live(id.0) {
-            Some(live) if live.away == Some(Away::Lost) => self.put_again(id),
+            Some(live) if live.away == Some(Away::Lost) => {
+                // Where nothing is broken any more there is room some day.
+                if self.now > self.faults.plan.healed() + DAY {
+                    return Err(self.deadlock());
+                }
+                self.put_again(id)
+            }
             _ => Ok(()),
         }
     }

@@ -59,8 +59,6 @@ struct NodeState {
     next: u64,
     /// Number of the report that the Conductor's side expects.
     expected: u64,
-    /// Reports before this one are void: they are part of a whole, or of a life before.
-    void: u64,
     resyncs: bool,
 }
 
@@ -91,7 +89,6 @@ impl Faults {
             delay: (Ratio(0), Nanos::ZERO),
             next: 0,
             expected: 0,
-            void: 0,
             resyncs: false,
         };
         Self {
@@ -254,9 +251,6 @@ impl Faults {
     /// A late report comes; `None` if it is void by now.
     pub(crate) fn receive_late(&mut self, now: Nanos, node: NodeId, number: u64) -> Option<Report> {
         let report = self.late.remove(&(node, number))?;
-        if number < self.nodes[node.index()].void {
-            return None;
-        }
         self.received(now, node, number);
         Some(report)
     }
@@ -280,10 +274,8 @@ impl Faults {
     /// All reports so far are void: the whole is reported, or the cache is gone.
     pub(crate) fn void_reports(&mut self, node: NodeId) {
         let state = &mut self.nodes[node.index()];
-        (state.void, state.expected) = (state.next, state.next);
-        let next = state.next;
-        self.late
-            .retain(|&(other, number), _| other != node || number >= next);
+        state.expected = state.next;
+        self.late.retain(|&(other, _), _| other != node);
     }
 
     /// The timer of a whole report has come.
