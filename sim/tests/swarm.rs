@@ -56,13 +56,19 @@ struct Case {
     requests: Vec<WorkloadRequest>,
 }
 
-fn cluster(dice: &mut Dice) -> ClusterConfig {
+/// Nodes that shall change their roles must be able to: there are some of each.
+fn cluster(dice: &mut Dice, switching: bool) -> ClusterConfig {
+    let (least, more) = if switching { (2, 100) } else { (1, 0) };
     let links = [100.0, 100.0, 0.05, 0.004];
     let (nic, load) = (dice.of(&links), dice.of(&links));
     let profile = profile(dice.one_in(2), nic, load, dice.between(1, 4) as u32);
     let mut text = format!("name = \"swarm\"\nprofile = \"small\"\nblock_tokens = {BLOCK}\n");
     for _ in 0..dice.between(1, 2) {
-        let (count, cache, hbm) = (dice.between(1, 2), dice.below(30), dice.between(8, 60));
+        let (count, cache, hbm) = (
+            dice.between(least, 2),
+            dice.below(30),
+            dice.between(8, 60) + more,
+        );
         let _ = writeln!(
             text,
             "[[nodes]]\ncount = {count}\nrole = \"prefill\"\ncache_tokens = {}\nhbm_kv_tokens = {}",
@@ -71,7 +77,11 @@ fn cluster(dice: &mut Dice) -> ClusterConfig {
         );
     }
     for _ in 0..dice.between(1, 2) {
-        let (count, cache, hbm) = (dice.between(1, 2), dice.below(20), dice.between(3, 60));
+        let (count, cache, hbm) = (
+            dice.between(least, 2),
+            dice.below(20),
+            dice.between(3, 60) + more,
+        );
         let _ = writeln!(
             text,
             "[[nodes]]\ncount = {count}\nrole = \"decode\"\ncache_tokens = {}\nhbm_kv_tokens = {}",
@@ -91,7 +101,7 @@ fn cluster(dice: &mut Dice) -> ClusterConfig {
     ClusterConfig::parse(&text, &[profile]).expect("the cluster is valid")
 }
 
-fn policy(dice: &mut Dice) -> PolicyConfig {
+fn policy(dice: &mut Dice, switching: bool) -> PolicyConfig {
     let prefill = PolicyConfig::BUILT_IN;
     // Fetching is the most intricate: half of the runs do it.
     let place = (dice.below(2 * prefill.len() as u64) as usize).min(5);
@@ -104,13 +114,11 @@ fn policy(dice: &mut Dice) -> PolicyConfig {
     );
     let admission = dice.of(&["none", "none", "per-stage", "early", "early-predicted"]);
     let _ = writeln!(text, "[admission]\nselect = \"{admission}\"");
-    match dice.below(4) {
-        0 => text += "[slo]\nttft_s = 0.05\ntbt_s = 0.004\n",
-        1 => {
-            text += "[slo]\nttft_s = 0.03\ntbt_s = 0.01\n[roles]\nselect = \"load-gap\"\ngap = 0.05\nbusy_min = 0.2\n\
-                 hold_s = 0.1\ncooldown_s = 0.1\nnodes_min = 1\n";
-        }
-        _ => {}
+    if switching {
+        text += "[slo]\nttft_s = 0.03\ntbt_s = 0.01\n[roles]\nselect = \"load-gap\"\ngap = 0.05\nbusy_min = 0.2\n\
+             hold_s = 0.1\ncooldown_s = 0.1\nnodes_min = 1\n";
+    } else if dice.one_in(3) {
+        text += "[slo]\nttft_s = 0.05\ntbt_s = 0.004\n";
     }
     if dice.one_in(3) {
         text += "[[classes]]\nname = \"chat\"\nttft_s = 0.4\nweight = 3\nceiling = 1.0\n\
@@ -131,7 +139,7 @@ fn retry(dice: &mut Dice) -> RetryConfig {
 }
 
 /// Which faults there are, and then how many of each. All are over a while before the last requests come.
-fn faults(dice: &mut Dice, nodes: usize, until_ms: u64, seed: u64) -> FaultPlan {
+fn faults(dice: &mut Dice, nodes: usize, until_ms: u64, switching: bool, seed: u64) -> FaultPlan {
     let mut text = format!(
         "detect_s = {}\npatience_s = {}\nresync_s = {}\n",
         dice.of(&[0.0, 0.01, 0.3]),
@@ -153,12 +161,31 @@ fn faults(dice: &mut Dice, nodes: usize, until_ms: u64, seed: u64) -> FaultPlan 
     ];
     let kinds: Vec<&str> = all.into_iter().filter(|_| dice.one_in(2)).collect();
     // From a few long ones to many short ones.
-    let (gap, length) = dice.of(&[(0.4, 0.5), (0.1, 0.1), (0.05, 0.3), (0.02, 0.01)]);
+    let (gap, length) = match switching {
+        // Loads must be what they are for a second before anything changes.
+        true => (1.5, 0.5),
+        false => dice.of(&[(0.4, 0.5), (0.1, 0.1), (0.05, 0.3), (0.02, 0.01)]),
+    };
     let _ = write!(
         text,
         "[draw]\nkinds = {kinds:?}\nuntil_s = {:?}\ngap_s = {gap:?}\nlength_s = {length:?}\n",
         until_ms as f64 / 1000.0
     );
+    // Reports are few: they fare ill for longer.
+    for node in 0..nodes {
+        for (kind, more) in [("lose-reports", ""), ("delay-reports", "\nby_s = 0.05")] {
+            if dice.one_in(6) {
+                let (at, lasts) = (dice.below(until_ms), dice.between(1, until_ms));
+                let share = dice.of(&[0.2, 0.5, 1.0]);
+                let _ = write!(
+                    text,
+                    "[[faults]]\nkind = \"{kind}\"\nat_s = {:?}\nfor_s = {:?}\nnode = {node}\nshare = {share:?}{more}\n",
+                    at as f64 / 1000.0,
+                    lasts as f64 / 1000.0
+                );
+            }
+        }
+    }
     // Nodes that go one by one and come back in another order, as FoundationDB's tests clog theirs.
     if dice.one_in(4) {
         for node in 0..nodes {
@@ -178,19 +205,25 @@ fn faults(dice: &mut Dice, nodes: usize, until_ms: u64, seed: u64) -> FaultPlan 
 }
 
 /// Bursts of prompts from a few families that share their first blocks.
-fn requests(dice: &mut Dice, classes: u64, until_ms: u64) -> Vec<WorkloadRequest> {
-    let count = dice.between(5, 60);
-    let longest = dice.of(&[6, 24]);
+/// Where nodes change their roles long prompts come first, then long answers.
+fn requests(dice: &mut Dice, classes: u64, until_ms: u64, switching: bool) -> Vec<WorkloadRequest> {
+    let count = dice.between(5, 90) * (1 + 3 * u64::from(switching));
+    let longest = dice.of(&[6, 12, 24]);
     let output = dice.of(&[4, 120]);
     let burst = dice.between(1, 4);
     let mut arrival = Nanos::ZERO;
     let gap = 2 * until_ms * 1_000_000 * burst / count;
-    let request = |_| {
+    let request = |i| {
         if dice.one_in(burst) {
             arrival += Nanos(dice.below(gap));
         }
         let (family, blocks, lacks) = (dice.below(4), dice.between(1, longest), dice.below(BLOCK));
         let known = !dice.one_in(10);
+        let (blocks, output) = match (switching, 2 * i < count) {
+            (true, true) => (blocks + 12, 2),
+            (true, false) => (blocks.min(2), 120),
+            (false, _) => (blocks, output),
+        };
         let block = |place| {
             BlockHash(if place < 4 {
                 place
@@ -219,13 +252,18 @@ fn case(seed: u64) -> Case {
         stream: Stream::new(seed, "swarm-case"),
         rolled: 0,
     };
-    let (cluster, policy) = (cluster(&mut dice), policy(&mut dice));
-    let until_ms = dice.of(&[200, 1_000, 3_000]);
-    let requests = requests(&mut dice, policy.classes.len() as u64, until_ms);
+    let switching = dice.one_in(4);
+    let (cluster, policy) = (cluster(&mut dice, switching), policy(&mut dice, switching));
+    let until_ms = match switching {
+        true => 8_000,
+        false => dice.of(&[200, 1_000, 3_000]),
+    };
+    let classes = policy.classes.len() as u64;
+    let requests = requests(&mut dice, classes, until_ms, switching);
     Case {
         config: RunConfig {
             retry: retry(&mut dice),
-            faults: faults(&mut dice, cluster.nodes.len(), until_ms, seed),
+            faults: faults(&mut dice, cluster.nodes.len(), until_ms, switching, seed),
             cluster,
             policy,
             seed,
@@ -267,8 +305,44 @@ impl Case {
     }
 }
 
+/// What happened in runs, in numbers.
+#[derive(Debug, Default)]
+struct Sum {
+    requests: u64,
+    faults: FaultCounts,
+    counters: [(&'static str, u64); 7],
+}
+
+impl Sum {
+    fn of(report: &RunReport, result: &RunResult) -> Self {
+        let lost = result.records.iter().filter(|record| record.lost > 0);
+        let served = lost.filter(|record| record.outcome == Outcome::Completed);
+        Self {
+            requests: report.requests,
+            faults: result.faults,
+            counters: [
+                ("completed", report.completed),
+                ("of them after a loss", served.count() as u64),
+                ("rejected", report.rejected),
+                ("after their prefill", report.rejected_after_prefill),
+                ("copies of blocks", report.replications),
+                ("role switches", report.role_switches),
+                ("late facts", result.counters.stale),
+            ],
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.faults.add(&other.faults);
+        for (mine, other) in self.counters.iter_mut().zip(other.counters) {
+            *mine = (other.0, mine.1 + other.1);
+        }
+    }
+}
+
 /// Draws, runs and checks one case.
-fn check(seed: u64) -> FaultCounts {
+fn check(seed: u64) -> Sum {
     let case = case(seed);
     let (result, journal) = case.run(Mode::FastForward);
     let (slow, slow_journal) = case.run(Mode::StepByStep);
@@ -328,11 +402,11 @@ fn check(seed: u64) -> FaultCounts {
         "an attempt was lost at {}, but all had healed at {healed}",
         faults.last_lost
     );
-    faults
+    Sum::of(&report, &result)
 }
 
 /// Like [`check`], and says how to repeat what fails.
-fn check_and_tell(seed: u64) -> FaultCounts {
+fn check_and_tell(seed: u64) -> Sum {
     catch_unwind(AssertUnwindSafe(|| check(seed))).unwrap_or_else(|panic| {
         eprintln!(
             "the swarm found a violation, repeat it with:\n  \
@@ -367,12 +441,15 @@ fn every_seed_is_safe_and_everyone_is_answered_in_the_end() {
     });
     println!("swarm: {runs} runs from seed {commit}");
     let seeds = Stream::new(0, &commit);
-    let mut sum = FaultCounts::default();
+    let mut sum = Sum::default();
     for i in 0..runs {
         sum.add(&check_and_tell(seeds.draw(i)));
     }
-    println!("swarm: {runs} runs without a violation; faults and what followed:");
-    for (name, count) in sum.numbers() {
+    println!(
+        "swarm: {runs} runs without a violation, {} requests; what happened:",
+        sum.requests
+    );
+    for (name, count) in sum.counters.into_iter().chain(sum.faults.numbers()) {
         println!("  {name:<20} {count:>9}");
         // With fewer runs chance may leave one out.
         assert!(runs < 300 || count > 0, "{name}: none in {runs} runs");
