@@ -50,7 +50,7 @@ fn a_bad_plan_is_refused_with_file_line_and_key() {
     file(
         folder.path(),
         "faults.toml",
-        &PLAN.replace("node = 1", "node = 4"),
+        PLAN.replace("node = 1", "node = 4"),
     );
     let output = conductor(
         &["replay", "--cluster", "2p2d", "--faults", "faults.toml"],

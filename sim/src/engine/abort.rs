@@ -38,18 +38,19 @@ impl Engine<'_> {
         self.end_stream(request);
         self.leave_decode(request);
         self.leave_prefill(request);
-        self.live_mut(request).stalled = None;
     }
 
     /// Ends the copy of blocks to the request's prefill node, if there is one; what is sent is free again.
     pub(super) fn end_copy(&mut self, request: u64) {
         let now = self.now;
+        let live = self.live_mut(request);
         let Copy::Sending {
             flow, from, pins, ..
-        } = std::mem::take(&mut self.live_mut(request).copy)
+        } = std::mem::take(&mut live.copy)
         else {
             return;
         };
+        live.stalled = None;
         self.network.end(now, flow);
         // A sender that crashed has nothing left to be freed.
         if self.faults.is_alive(from)
@@ -62,7 +63,9 @@ impl Engine<'_> {
     /// Ends the transfer of the request's KV, if there is one.
     pub(super) fn end_stream(&mut self, request: u64) {
         let now = self.now;
-        if let Some(stream) = self.live_mut(request).stream.take() {
+        let live = self.live_mut(request);
+        if let Some(stream) = live.stream.take() {
+            live.stalled = None;
             self.network.end(now, stream);
         }
     }

@@ -214,7 +214,6 @@ impl Engine<'_> {
         };
         self.end_copy(request);
         let live = self.live_mut(request);
-        live.stalled = None;
         let (node, delivered) = (live.prefill_node, live.job.is_some());
         if delivered {
             self.keep_copy(request, first, 0)?;
