@@ -233,7 +233,7 @@ fn requests(dice: &mut Dice, classes: u64, until_ms: u64, switching: bool) -> Ve
         };
         WorkloadRequest {
             class: ClassId(dice.below(classes) as u8),
-            workflow: dice.one_in(3).then(|| WorkflowId(family)),
+            workflow: dice.one_in(3).then_some(WorkflowId(family)),
             arrival,
             input: Tokens(blocks * BLOCK - lacks),
             output: Tokens(if dice.one_in(5) {
