@@ -112,7 +112,8 @@ impl std::error::Error for FaultError {}
 pub(super) fn error(message: String) -> FaultError {
     FaultError {
         line: None,
-        message,
+        // What was found may have line ends in it; one line is what a person gets.
+        message: message.replace(['\n', '\r'], " "),
     }
 }
 
