@@ -231,7 +231,7 @@ fn after_a_lost_report_the_conductor_is_wrong_until_the_node_reports_all() {
             "resync_s = {resync:?}\n[[faults]]\nkind = \"lose-reports\"\nat_s = 0\nfor_s = 0.4\nnode = 0\nshare = 1.0"
         )
     };
-    // Of two nodes the one with the prompt is taken only if the Conductor knows of it; else the one that is idle longer.
+    // Of two nodes the one with the prompt is taken only if the Conductor knows; else the one that is idle longer.
     let scenario = scenario(2, 1, 100.0, requests());
     let node = |plan: &str| with(&scenario, plan).records[1].placed.expect("served").0;
     assert_eq!(node(""), NodeId(0));
