@@ -119,7 +119,11 @@ pub(crate) struct WorldArgs {
     /// first class. All requests of a session are of one class.
     #[arg(long, value_name = "NAME=SHARE,…")]
     pub(crate) classes: Option<String>,
-    /// Seed of the generator, of random policies, of noise and of clients' waits.
+    /// What goes wrong: a TOML file with nodes that crash or become slow, links that are cut, reports of caches that
+    /// are lost or late, a Conductor that restarts, clients that go; or drawn from the seed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Seed of the generator, of random policies, of noise, of clients' waits and of faults that are drawn.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Tokens in a KV block of the cluster. Ids of a trace that stand for more are split into equal parts [default: the

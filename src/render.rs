@@ -1,7 +1,7 @@
 //! Tables for the terminal.
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use conductor_sim::RunReport;
+use conductor_sim::{FaultCounts, RunReport};
 use std::io::{self, Write};
 
 /// One line under the header, and no other: tables stay short.
@@ -119,8 +119,9 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
     format!(
         "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s {pace}, \
          on {cluster} ({p} prefill, {d} decode nodes)\n{table}{classes}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
-         request's longest 10 % of gaps). {clients}{oracle}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
+         request's longest 10 % of gaps). {clients}{oracle}{faults}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
         classes = classes(reports),
+        faults = faults(reports),
         trace = first.trace,
         requests = first.requests,
         input = first.input_tokens as f64 / 1e6,
@@ -145,6 +146,25 @@ pub(crate) fn pace(report: &RunReport) -> String {
     match report.concurrency {
         None => format!("at speed {}", report.speed),
         Some(clients) => format!("in a closed loop of {clients}"),
+    }
+}
+
+/// What happened of faults in each run that had some.
+fn faults(reports: &[&RunReport]) -> String {
+    let with = reports
+        .iter()
+        .filter_map(|report| Some((report, report.faults?)));
+    let line = |(report, counts): (&&RunReport, FaultCounts)| {
+        let happened = counts.numbers().into_iter().filter(|(_, count)| *count > 0);
+        let happened: Vec<String> = happened
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        format!("Faults with {}: {}.\n", report.policy, happened.join(", "))
+    };
+    let lines: String = with.map(line).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
     }
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod calibrate;
 mod cli;
 mod common;
+mod faults;
 mod golden;
 mod limits;
 mod measured_h100;

@@ -3,6 +3,7 @@
 use conductor_core::units::Tokens;
 use conductor_experiments::execute::Job;
 use conductor_experiments::inputs::{self, WorkloadInput};
+use conductor_sim::FaultPlan;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -37,6 +38,7 @@ fn job(mut workload: WorkloadInput, cluster: &str, policy: &str, seed: u64) -> J
         workload,
         cluster,
         policy,
+        faults: FaultPlan::default(),
         seed,
         node_samples: false,
     }

@@ -13,7 +13,7 @@ use conductor_core::config::{ClusterConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_experiments::execute::{Job, execute};
 use conductor_experiments::inputs::{self, WorkloadInput};
-use conductor_sim::Observer;
+use conductor_sim::{FaultPlan, Observer};
 use std::io::Read;
 use std::num::NonZeroU32;
 
@@ -111,6 +111,7 @@ fn simulated(point: &Point) -> (f64, f64, u64) {
         policy: inputs::policy("least-loaded").expect("built in"),
         seed: 1,
         node_samples: false,
+        faults: FaultPlan::default(),
     };
     let done = execute(&job, Observer::default()).expect("it runs");
     assert_eq!(done.report.completed, u64::from(point.clients) * 10);

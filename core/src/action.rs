@@ -54,7 +54,7 @@ pub enum Action {
         /// Whose.
         ticket: Ticket,
     },
-    /// The attempt is lost with its node: give the request in again, with the next attempt number.
+    /// The attempt is lost: give the request in again, with the next attempt number.
     Resubmit {
         /// The lost attempt.
         ticket: Ticket,
@@ -75,7 +75,7 @@ pub enum Action {
 pub enum RejectReason {
     /// No prefill node is up.
     NoPrefillNode,
-    /// No decode node is up.
+    /// No decode node is up that can hold it.
     NoDecodeNode,
     /// The prompt is larger than any decode node's HBM, or than [`crate::cost::PROMPT_MAX`].
     PromptTooLong,

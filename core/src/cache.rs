@@ -226,13 +226,20 @@ impl BlockCache {
         }
     }
 
+    /// All blocks, in the order of their places: what a node reports to who knows nothing of it. Costs O(blocks).
+    pub fn blocks(&self) -> impl Iterator<Item = BlockHash> + '_ {
+        let here = |&(place, hash): &(usize, u64)| self.slots.get(hash) == Some(place as u32);
+        let places = self.hashes.iter().copied().enumerate().filter(here);
+        places.map(|(_, hash)| BlockHash(hash))
+    }
+
     /// Asserts what must always hold; costs O(blocks).
     pub fn check(&self) {
         assert!(
             self.len() <= self.capacity,
             "the cache holds at most its capacity"
         );
-        let pinned = self.pins.iter().filter(|&&pins| pins > 0).count();
+        let pinned = self.pinned();
         let ordered = each_order!(&self.order, order => order.len());
         assert_eq!(
             pinned + ordered,

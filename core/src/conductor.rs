@@ -33,6 +33,7 @@ mod arrive;
 mod held;
 mod lifecycle;
 mod load;
+mod restart;
 mod roles;
 
 pub use load::Loads;
@@ -128,7 +129,7 @@ pub struct Counters {
     pub cancelled: u64,
     /// Jobs whose client went while they were held; not among `cancelled`, which were dispatched.
     pub cancelled_held: u64,
-    /// Attempts lost with a node.
+    /// Attempts lost: with a node, with a Conductor that restarted, or because they failed.
     pub lost: u64,
     /// Copies ordered.
     pub replications: u64,
@@ -147,6 +148,7 @@ pub struct Conductor {
     cluster: ClusterConfig,
     policy: PolicyConfig,
     costs: Costs,
+    seed: u64,
     /// The balancing threshold, if nodes fetch at all.
     fetch: Option<Ratio>,
     prefill_policy: Box<dyn PrefillPolicy>,
@@ -212,6 +214,7 @@ impl Conductor {
             cluster,
             policy,
             costs,
+            seed,
         }
     }
 
@@ -256,6 +259,7 @@ impl Conductor {
                 tbt,
             } => self.finished(*ticket, *output, *tbt),
             Event::Refused { ticket } => self.refused(*ticket, actions),
+            Event::Failed { ticket } => self.failed(*ticket, actions),
             Event::Cancelled { request } => self.cancelled(*request, actions),
             Event::BlocksStored { node, blocks } => {
                 if self.knows(*node) && self.prefill_books.has_cache(*node) {
@@ -267,9 +271,11 @@ impl Conductor {
                     self.index.evict(*node, blocks);
                 }
             }
+            Event::CacheReported { node, blocks } => self.cache_reported(*node, blocks),
             Event::NodeUp { node } => self.node_up(*node, actions),
             Event::NodeDown { node } => self.node_down(*node, actions),
             Event::RoleChanged { node, role } => self.role_changed(*node, *role),
+            Event::Restarted => self.restarted(),
         }
         self.release_held(actions);
         self.switch_if_empty(actions);

@@ -64,6 +64,12 @@ pub enum Event<'a> {
         /// Whose.
         ticket: Ticket,
     },
+    /// The attempt cannot go on where it is, for no fault of its own: its KV did not get through, or an engine dropped
+    /// it.
+    Failed {
+        /// Whose.
+        ticket: Ticket,
+    },
     /// The client has gone.
     Cancelled {
         /// Whose request.
@@ -83,6 +89,14 @@ pub enum Event<'a> {
         /// What has gone.
         blocks: Cow<'a, [BlockHash]>,
     },
+    /// All that a node's cache has, front to back within a prompt; what was said of it before is void. A node says this
+    /// when a report of it may have been lost, and to a Conductor that has restarted.
+    CacheReported {
+        /// Whose cache.
+        node: NodeId,
+        /// What is in it.
+        blocks: Cow<'a, [BlockHash]>,
+    },
     /// A node is there, with an empty cache and no work.
     NodeUp {
         /// Which.
@@ -100,6 +114,10 @@ pub enum Event<'a> {
         /// What it does now.
         role: Role,
     },
+    /// The Conductor has started anew and knows nothing of what was said before. The driver has ended all attempts; it
+    /// goes on with `NodeUp` and `CacheReported` of the nodes, which have the roles of the cluster file, and gives
+    /// every request that was in the system in again, with its next attempt.
+    Restarted,
 }
 
 impl Event<'_> {
@@ -164,6 +182,15 @@ impl Event<'_> {
             }
             Self::RoleChanged { node, role } => {
                 digest.word(12).word(u64::from(node.0)).word(*role as u64);
+            }
+            Self::CacheReported { node, blocks } => {
+                digest.word(13).word(u64::from(node.0)).blocks(blocks);
+            }
+            Self::Failed { ticket } => {
+                digest.word(14).ticket(*ticket);
+            }
+            Self::Restarted => {
+                digest.word(15);
             }
         }
     }

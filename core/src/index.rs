@@ -60,6 +60,13 @@ impl BlockIndex {
             .is_some_and(|dense| self.sets.contains(self.residents[dense as usize], node))
     }
 
+    /// How many blocks `node` is known to hold. Costs O(blocks): for checks.
+    #[must_use]
+    pub fn held_by(&self, node: NodeId) -> usize {
+        let holds = |residents: &&Residents| self.sets.contains(**residents, node);
+        self.residents.iter().filter(holds).count()
+    }
+
     /// Notes that `node` holds `blocks`. Returns how many could not be noted because the index is full.
     pub fn store(&mut self, node: NodeId, blocks: &[BlockHash]) -> u64 {
         let mut refused = 0;

@@ -408,7 +408,7 @@ fn decode_node(blocks: u32) -> (u64, u64) {
         loads.iter().for_each(|&(id, _)| node.loaded(id));
         ended.clear();
         let waiting = node.waiting();
-        let run = node.start(now, &mut ended).expect("there is always work");
+        let run = node.start(&mut ended).expect("there is always work");
         put_back += (node.waiting() - waiting) as u64;
         let steps = run.steps.min(5);
         let (first, slope) = (1 << 30, 1 << 10);

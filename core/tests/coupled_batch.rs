@@ -88,7 +88,7 @@ fn fast(scenario: &Scenario, stepwise: bool) -> (Log, u64) {
                 continue;
             }
         }
-        let planned = machine.start(Nanos(now), &mut news);
+        let planned = machine.start(&mut news);
         note(&mut log, now, &mut news);
         let Some(planned) = planned else { continue };
         machine.check();

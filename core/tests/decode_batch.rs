@@ -163,7 +163,7 @@ impl Fast<'_> {
     fn start_steps(&mut self, now: u64) {
         let mut ended = Vec::new();
         let before = self.machine.waiting();
-        let planned = self.machine.start(Nanos(now), &mut ended);
+        let planned = self.machine.start(&mut ended);
         self.put_back += self.machine.waiting() - before;
         self.note(now, &ended);
         match planned {

@@ -91,6 +91,9 @@ impl Driver {
             self.model.drain(node, to);
         }
         let expected = self.model.take(self.now, &event);
+        if event == Event::Restarted {
+            self.lost.extend(before.values().cloned());
+        }
         // Jobs that were held go after what the event itself leads to.
         let own = actions.iter().position(|action| self.is_of_job(action));
         let (actions, released) = actions.split_at(own.unwrap_or(actions.len()));

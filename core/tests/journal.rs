@@ -27,13 +27,21 @@ fn alter(event: &mut Event<'static>) {
         Event::Finished { output, .. } => output.0 += 1,
         Event::PrefillFinished { ticket }
         | Event::TransferFinished { ticket }
+        | Event::Failed { ticket }
         | Event::Refused { ticket } => ticket.attempt ^= 1,
         Event::Cancelled { request } => request.0 ^= 1 << 40,
-        Event::BlocksStored { blocks, .. } | Event::BlocksEvicted { blocks, .. } => {
+        Event::BlocksStored { blocks, .. }
+        | Event::BlocksEvicted { blocks, .. }
+        | Event::CacheReported { blocks, .. } => {
             blocks.to_mut()[0].0 ^= 1 << 40;
         }
         Event::NodeUp { node } | Event::NodeDown { node } | Event::RoleChanged { node, .. } => {
             node.0 ^= 1;
+        }
+        Event::Restarted => {
+            *event = Event::NodeUp {
+                node: NodeId(u16::MAX),
+            }
         }
     }
 }

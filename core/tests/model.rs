@@ -229,6 +229,12 @@ impl Model {
                     return Expected::Reject(RejectReason::DecodeFull);
                 }
             }
+            Event::Failed { ticket } => {
+                if self.ends(*ticket) {
+                    self.counters.lost += 1;
+                    return Expected::Lost(BTreeSet::from([*ticket]));
+                }
+            }
             Event::Cancelled { request } => {
                 if let Some(live) = self.live.remove(request) {
                     self.counters.cancelled += 1;
@@ -245,6 +251,12 @@ impl Model {
             Event::BlocksEvicted { node, blocks } => {
                 for &block in blocks.iter() {
                     self.held.remove(&(block, *node));
+                }
+            }
+            Event::CacheReported { node, blocks } => {
+                if self.caches().any(|other| other == *node) {
+                    self.held.retain(|(_, other)| other != node);
+                    self.stored(*node, blocks);
                 }
             }
             Event::NodeUp { node } => match self.role(*node) {
@@ -264,6 +276,12 @@ impl Model {
             },
             Event::NodeDown { node } => return self.node_down(*node),
             Event::RoleChanged { node, role } => self.role_changed(*node, *role),
+            Event::Restarted => {
+                let mut counters = self.counters;
+                counters.lost += self.live.len() as u64;
+                *self = Self::new(self.cluster.clone(), self.policy.clone());
+                self.counters = counters;
+            }
         }
         Expected::Nothing
     }
@@ -403,7 +421,10 @@ impl Model {
         } else if self.up_with(Role::Decode).next().is_none() {
             RejectReason::NoDecodeNode
         } else if !self.fits_somewhere(input) {
-            RejectReason::PromptTooLong
+            match self.fits_when_up(input) {
+                true => RejectReason::NoDecodeNode,
+                false => RejectReason::PromptTooLong,
+            }
         } else if let (ClassLimits::Completion { total }, 0) = (self.limits(class), ticket.attempt)
         {
             if self.hold(now, &job, total) {
@@ -421,6 +442,17 @@ impl Model {
     pub(crate) fn fits_somewhere(&self, input: Tokens) -> bool {
         self.up_with(Role::Decode)
             .any(|node| self.needed(input) <= self.capacity(node))
+    }
+
+    /// True if a node that is down will be a decode node that is large enough.
+    fn fits_when_up(&self, input: Tokens) -> bool {
+        let nodes = self.cluster.nodes.iter().enumerate();
+        nodes
+            .map(|(i, spec)| (NodeId(i as u16), spec))
+            .any(|(node, spec)| {
+                let down = spec.role == Role::Decode && !self.up.contains(&node);
+                down && self.needed(input) <= self.capacity(node)
+            })
     }
 
     fn is_live(&self, ticket: Ticket) -> bool {

@@ -67,6 +67,9 @@ pub(crate) enum Op {
     Down(u16),
     Store(u16, u64, u64, u64),
     Evict(u16, u64, u64, u64),
+    Report(u16, u64, u64, u64),
+    /// The Conductor starts anew, and the nodes that were up say so.
+    Restart,
     /// What a node that was ordered to switch says.
     Switched,
     /// What nobody was asked for, or was told before.
@@ -209,12 +212,14 @@ fn op(starts: u32) -> impl Strategy<Value = Op> {
         2 => (any::<Index>(), 0_u32..2).prop_map(|(i, later)| Op::ArriveAgain(i, later)),
         3 => any::<Index>().prop_map(Op::Resubmit),
         24 => any::<Index>().prop_map(Op::GoOn),
-        6 => (0_u8..5, who()).prop_map(|(kind, who)| Op::Fact(kind, who)),
+        6 => (0_u8..6, who()).prop_map(|(kind, who)| Op::Fact(kind, who)),
         2 => who().prop_map(Op::Cancel),
         starts => (0_u16..12).prop_map(Op::Up),
         1 + starts / 4 => (0_u16..12).prop_map(Op::Down),
         8 => blocks.clone().prop_map(|(node, family, from, len)| Op::Store(node, family, from, len)),
-        3 => blocks.prop_map(|(node, family, from, len)| Op::Evict(node, family, from, len)),
+        3 => blocks.clone().prop_map(|(node, family, from, len)| Op::Evict(node, family, from, len)),
+        2 => blocks.prop_map(|(node, family, from, len)| Op::Report(node, family, from, len)),
+        1 => Just(Op::Restart),
         3 => Just(Op::Switched),
         1 => (0_u16..12, role).prop_map(|(node, role)| Op::Role(node, role)),
     ]
@@ -233,6 +238,12 @@ pub(crate) fn run(setting: &Setting, ops: &[Op]) -> Tape {
     for op in ops {
         if let Op::Wait(time) = op {
             driver.now += Nanos(*time);
+        } else if let Op::Restart = op {
+            let up = driver.model.up.clone();
+            driver.tell(Event::Restarted);
+            for node in up {
+                driver.tell(Event::NodeUp { node });
+            }
         } else if let Some(event) = event(&driver, op, &mut requests) {
             driver.tell(event);
         }
@@ -254,7 +265,7 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
         }
     };
     Some(match *op {
-        Op::Wait(_) => return None,
+        Op::Wait(_) | Op::Restart => return None,
         Op::Arrive {
             family,
             blocks,
@@ -332,6 +343,10 @@ fn event(driver: &Driver, op: &Op, requests: &mut u64) -> Option<Event<'static>>
             node: NodeId(node),
             blocks: chain(family, from, len).into(),
         },
+        Op::Report(node, family, from, len) => Event::CacheReported {
+            node: NodeId(node),
+            blocks: chain(family, from, len).into(),
+        },
         Op::Switched => {
             let leaving = driver.model.leaving.filter(|leaving| leaving.ordered)?;
             Event::RoleChanged {
@@ -360,6 +375,7 @@ fn fact(kind: u8, ticket: Ticket) -> Event<'static> {
             output: Tokens(5),
             tbt: Some(Nanos(ticket.request.0 % 100 * 10_000_000)),
         },
+        4 => Event::Failed { ticket },
         _ => Event::Refused { ticket },
     }
 }

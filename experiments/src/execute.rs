@@ -4,7 +4,7 @@ use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_sim::report::RunLabels;
-use conductor_sim::{Mode, Observer, RunConfig, RunReport, RunResult, SimError};
+use conductor_sim::{FaultPlan, Mode, Observer, RunConfig, RunReport, RunResult, SimError};
 
 /// Why a run gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,8 @@ pub struct Job {
     pub cluster: ClusterConfig,
     /// The policy.
     pub policy: PolicyConfig,
+    /// What goes wrong.
+    pub faults: FaultPlan,
     /// Seed of random policies and noise.
     pub seed: u64,
     /// Keep samples of every node.
@@ -57,6 +59,7 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         policy: job.policy.clone(),
         retry: job.workload.retry,
         closed_loop: job.workload.concurrency,
+        faults: job.faults.clone(),
         seed: job.seed,
         mode: Mode::FastForward,
         node_samples: job.node_samples,

@@ -9,7 +9,7 @@ use crate::classes::ClassShares;
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
-use conductor_sim::RetryConfig;
+use conductor_sim::{FaultError, FaultPlan, RetryConfig};
 use conductor_traces::formats::{self, ReadOptions, TraceError};
 use conductor_traces::generate::{GenerateOptions, Workload, WorkloadError, builtin_names};
 use std::num::NonZeroU32;
@@ -47,6 +47,14 @@ pub enum InputError {
         path: PathBuf,
         /// What is wrong.
         error: ConfigError,
+    },
+    /// A file of faults is wrong.
+    #[error("{path}: {error}")]
+    Faults {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        error: FaultError,
     },
     /// A built-in name is not known.
     #[error("{0}")]
@@ -318,6 +326,17 @@ pub fn policy(name: &str) -> Result<PolicyConfig, InputError> {
     }
     let path = PathBuf::from(name);
     PolicyConfig::parse(&read(&path)?).map_err(|error| InputError::Config { path, error })
+}
+
+/// A plan of faults for a cluster of `nodes`, from a TOML file; `seed` feeds what is to be drawn.
+///
+/// # Errors
+/// If the file is wrong.
+pub fn faults(path: &Path, nodes: usize, seed: u64) -> Result<FaultPlan, InputError> {
+    FaultPlan::parse(&read(path)?, nodes, seed).map_err(|error| InputError::Faults {
+        path: path.to_path_buf(),
+        error,
+    })
 }
 
 /// A cluster by built-in name or TOML file. Profiles that a file names and that are not built in are looked for

@@ -3,7 +3,7 @@
 
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_sim::report::RunLabels;
-use conductor_sim::{Mode, RetryConfig, RunConfig, RunReport, RunResult};
+use conductor_sim::{FaultPlan, Mode, RetryConfig, RunConfig, RunReport, RunResult};
 use serde_json::Value;
 use std::fmt;
 
@@ -81,6 +81,7 @@ fn names() -> Vec<String> {
         policy: PolicyConfig::built_in("random").expect("built in"),
         retry: RetryConfig::default(),
         closed_loop: None,
+        faults: FaultPlan::default(),
         seed: 1,
         mode: Mode::FastForward,
         node_samples: false,

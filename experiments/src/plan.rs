@@ -9,7 +9,7 @@ use crate::inputs::{self, WorkloadInput};
 use crate::spec::{Part, Setting, Spec, SpecError, Value};
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
-use conductor_sim::{RetryConfig, RetryText};
+use conductor_sim::{FaultPlan, RetryConfig, RetryText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::num::NonZeroU32;
@@ -58,6 +58,7 @@ pub(crate) fn job(
         workload: parts.workload(cluster.block, seed)?,
         policy: parts.policy()?,
         cluster,
+        faults: FaultPlan::default(),
         seed,
         node_samples: false,
     })

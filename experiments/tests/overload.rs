@@ -4,8 +4,8 @@
 use conductor_core::config::PolicyConfig;
 use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::{self, WorkloadInput};
-use conductor_sim::Observer;
 use conductor_sim::record::Outcome;
+use conductor_sim::{FaultPlan, Observer};
 
 /// The generated conversation workload, steady at `rate` requests a second.
 fn run(cluster: &str, policy: PolicyConfig, rate: f64, requests: u64, seed: u64) -> Done {
@@ -17,6 +17,7 @@ fn run(cluster: &str, policy: PolicyConfig, rate: f64, requests: u64, seed: u64)
         workload,
         cluster,
         policy,
+        faults: FaultPlan::default(),
         seed,
         node_samples: false,
     };
@@ -54,6 +55,7 @@ fn everybody_ends_once_and_as_the_reasons_say() {
             let dispatched = record.placed.is_some();
             match record.outcome {
                 Outcome::Completed | Outcome::RejectedAfterPrefill => assert!(dispatched),
+                Outcome::Cancelled => unreachable!("no client goes here"),
                 Outcome::Rejected(_) => assert!(!dispatched && record.ttft.is_none()),
             }
         }

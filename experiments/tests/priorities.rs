@@ -10,7 +10,7 @@ use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::WorkloadInput;
 use conductor_sim::record::{Outcome, RequestRecord};
 use conductor_sim::report::ClassReport;
-use conductor_sim::{Observer, RunConfig, RunResult};
+use conductor_sim::{FaultPlan, Observer, RunConfig, RunResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
@@ -40,6 +40,7 @@ fn run(policy: &PolicyConfig, classes: &str, speed: f64) -> Done {
         workload,
         cluster: ClusterConfig::built_in("8p8d").expect("built in"),
         policy: policy.clone(),
+        faults: FaultPlan::default(),
         seed: 1,
         node_samples: false,
     };
@@ -177,7 +178,7 @@ fn a_workflow_that_has_begun_goes_before_one_that_has_not() {
             Outcome::Rejected(RejectReason::PrefillLoad | RejectReason::DecodeLoad) => {
                 *turned_away += 1
             }
-            Outcome::Rejected(_) => {}
+            Outcome::Rejected(_) | Outcome::Cancelled => {}
             Outcome::Completed | Outcome::RejectedAfterPrefill => drop(began.insert(workflow)),
         }
         // Good is a workflow whose last answer ends within the limit from its first step's arrival.

@@ -7,7 +7,7 @@ use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, run};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig, run};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -56,6 +56,7 @@ fn replay(c: &mut Criterion) {
             policy: PolicyConfig::built_in("kvcache-centric").expect("built in"),
             retry: RetryConfig::default(),
             closed_loop: None,
+            faults: FaultPlan::default(),
             seed: 1,
             mode,
             node_samples: false,

@@ -206,6 +206,7 @@ impl Clients {
     ) -> bool {
         let again = match record.outcome {
             Outcome::Completed
+            | Outcome::Cancelled
             | Outcome::Rejected(RejectReason::PromptTooLong | RejectReason::TooLate) => false,
             Outcome::Rejected(_) | Outcome::RejectedAfterPrefill => {
                 record.tries <= self.config.tries
@@ -239,6 +240,11 @@ impl Clients {
     /// The client that comes again next.
     pub(crate) fn pop(&mut self) -> Option<RequestId> {
         self.waiting.pop().map(|Reverse((_, request))| request)
+    }
+
+    /// A client that waits goes for good.
+    pub(crate) fn go(&mut self, request: RequestId) {
+        self.waiting.retain(|&Reverse((_, other))| other != request);
     }
 
     /// How many wait.

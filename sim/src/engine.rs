@@ -3,18 +3,25 @@
 //! The Conductor is told every fact in the order of the queue and decides everything; the engine only finds out how
 //! long things take. Facts and orders go through one place (`tell`), which also keeps the journal.
 
+mod abort;
 mod arrivals;
+mod checks;
 mod coupled;
 mod decode;
+mod faults;
 mod flows;
 mod prefill;
+mod reports;
+mod restart;
 mod roles;
 
 pub use roles::RoleChange;
 
 use crate::clients::{Clients, RetryConfig};
 use crate::error::SimError;
+use crate::faults::{FaultCounts, FaultPlan, Faults, Timer};
 use crate::links::Links;
+use crate::little::NumberInSystem;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
@@ -28,9 +35,9 @@ use conductor_core::conductor::{Conductor, Counters, Loads};
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::cost::Costs;
 use conductor_core::event::Event;
-use conductor_core::ids::{NodeId, RequestId};
+use conductor_core::ids::{NodeId, RequestId, Ticket};
 use conductor_core::journal::{self, Header, Recorder};
-use conductor_core::node::{CacheChanges, CoupledNews, Ended, JobId};
+use conductor_core::node::{CacheChanges, CoupledNews, Ended, JobId, PlaceId, SequenceId};
 use conductor_core::units::{Bytes, Nanos};
 use conductor_core::workload::WorkloadRequest;
 use flows::Purpose;
@@ -65,6 +72,8 @@ pub struct RunConfig {
     /// at the instant at which one has ended for good, as from that many clients of a benchmark. `None`: requests
     /// arrive when the workload says.
     pub closed_loop: Option<NonZeroU32>,
+    /// What goes wrong.
+    pub faults: FaultPlan,
     /// Seed of random policies, of noise and of clients' waits.
     pub seed: u64,
     /// How machines are advanced.
@@ -76,7 +85,7 @@ pub struct RunConfig {
 /// What came out.
 #[derive(Clone, Debug, Default)]
 pub struct RunResult {
-    /// Every request, by arrival.
+    /// Every request, by arrival; none if an observer took them.
     pub records: Vec<RequestRecord>,
     /// The cluster over time.
     pub timeline: Timeline,
@@ -96,6 +105,8 @@ pub struct RunResult {
     pub recomputed: u64,
     /// Nodes that changed their role, in order of time.
     pub role_changes: Vec<RoleChange>,
+    /// What happened of faults.
+    pub faults: FaultCounts,
 }
 
 /// Transfers between nodes: KV to decode nodes and copies of hot blocks.
@@ -125,6 +136,11 @@ pub struct Observer<'a> {
     pub journal: Option<&'a mut dyn Write>,
     /// Is called now and then.
     pub progress: Option<&'a mut dyn FnMut(Progress)>,
+    /// Takes each request's record as soon as it is final, in the order of their ends. The result keeps none then, so
+    /// that memory does not grow with the number of requests.
+    pub records: Option<&'a mut dyn FnMut(&RequestRecord)>,
+    /// Assert all invariants after every event. Costs O(cluster) each time: for small clusters.
+    pub checks: bool,
 }
 
 /// A request in the system, or one whose client waits to try again.
@@ -132,17 +148,52 @@ struct Live {
     request: WorkloadRequest,
     prefill_node: NodeId,
     decode_node: NodeId,
+    /// Which attempt of its try.
+    attempt: u32,
+    /// In the prefill node.
     job: Option<JobId>,
     /// KV to the decode node.
     stream: Option<FlowId>,
+    /// In the decode node.
+    sequence: Option<SequenceId>,
+    /// From the decode node's DRAM to its HBM.
+    load: Option<FlowId>,
+    /// In a coupled node.
+    place: Option<PlaceId>,
+    /// Blocks from the SSD of its prefill node.
+    read: Option<FlowId>,
     /// Blocks from another node.
     copy: Copy,
     /// When its prefill began, on a coupled node.
     begun: Nanos,
     first_token: Nanos,
+    /// Since when it waits for a cut link.
+    stalled: Option<Nanos>,
+    /// Where it is, if it is not the Conductor's.
+    away: Option<Away>,
     /// What its client was asked to wait when it was turned away.
     retry_after: Option<Nanos>,
+    /// When the present try was put before the Conductor.
+    asked: Nanos,
     record: RequestRecord,
+}
+
+/// A request that the Conductor does not know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    /// Its client was turned away and waits to try again.
+    Client,
+    /// Its attempt was lost, and it is to be given in again.
+    Lost,
+}
+
+impl Live {
+    fn ticket(&self) -> Ticket {
+        Ticket {
+            request: self.record.id,
+            attempt: self.attempt,
+        }
+    }
 }
 
 /// Blocks on their way from another prefill node.
@@ -153,6 +204,7 @@ enum Copy {
     Nothing,
     /// On their way; pinned where they come from.
     Sending {
+        flow: FlowId,
         from: NodeId,
         first: u32,
         pins: Vec<BlockSlot>,
@@ -178,8 +230,13 @@ struct Engine<'a> {
     /// Switches that were ordered and are not carried out.
     switches: VecDeque<(NodeId, Role)>,
     links: Links,
+    faults: Faults,
+    /// Lost attempts that were ordered to be given in again and are not yet.
+    again: VecDeque<u64>,
     network: Network,
     purposes: Vec<Purpose>,
+    /// Blocks on their way to SSDs.
+    writes: Vec<(NodeId, FlowId)>,
     deliveries: BinaryHeap<Reverse<(Nanos, u64)>>,
     clients: Clients,
     /// Requests from number `base` on; ended ones in between are `None`.
@@ -187,6 +244,9 @@ struct Engine<'a> {
     base: u64,
     /// Those that are not `None`, in the system or not.
     unfinished: usize,
+    /// Requests that have arrived.
+    arrived: u64,
+    number: NumberInSystem,
     changes: CacheChanges,
     ended: Vec<Ended>,
     news: CoupledNews,
@@ -220,9 +280,12 @@ pub fn run<'a, E: std::error::Error + Send + Sync + 'static>(
     }
     engine.go(&mut requests)?;
     engine.conductor.assert_idle();
+    engine.number.assert_law();
+    engine.assert_over();
+    engine.result.faults = engine.faults.counts;
     engine.result.digest = engine.recorder.digest().to_string();
     engine.result.counters = *engine.conductor.counters();
-    engine.result.recomputed = engine.recomputed();
+    engine.result.recomputed += engine.recomputed();
     let end = engine.recorder.end();
     if let Some(journal) = engine.observer.journal {
         writeln!(journal, "{}", journal::encode_end(&end))?;
@@ -249,12 +312,17 @@ impl<'a> Engine<'a> {
             observer,
             now: Nanos::ZERO,
             switches: VecDeque::new(),
+            faults: Faults::new(&config.faults, config.cluster.nodes.len(), config.seed),
+            again: VecDeque::new(),
             purposes: Vec::new(),
+            writes: Vec::new(),
             deliveries: BinaryHeap::new(),
             clients: Clients::new(config.retry, config.seed),
             live: VecDeque::new(),
             base: 0,
             unfinished: 0,
+            arrived: 0,
+            number: NumberInSystem::default(),
             changes: CacheChanges::default(),
             ended: Vec::new(),
             news: CoupledNews::default(),
@@ -272,8 +340,9 @@ impl<'a> Engine<'a> {
     ) -> Result<(), SimError> {
         let mut next = self.next_arrival(requests, Nanos::ZERO)?;
         self.queue.set(Source::Sample, Some(Nanos::ZERO));
+        self.queue.set(Source::Fault, self.faults.next());
         let mut events_now = 0;
-        while next.is_some() || self.unfinished > 0 {
+        while next.is_some() || self.unfinished > 0 || self.faults.on() && self.is_unsettled() {
             let Some((at, source)) = self.queue.peek() else {
                 return Err(self.deadlock());
             };
@@ -294,6 +363,7 @@ impl<'a> Engine<'a> {
                 Source::Node(node) => self.node_due(node)?,
                 Source::Network => self.flow_ended()?,
                 Source::Delivery => self.deliver()?,
+                Source::Fault => self.fault_due()?,
                 Source::Arrival => {
                     let mut request = next.take().expect("an arrival is due only if there is one");
                     let previous = request.arrival;
@@ -307,9 +377,16 @@ impl<'a> Engine<'a> {
                 Source::Sample => self.sample(due),
             }
             self.change_roles()?;
+            self.give_in_again()?;
             self.queue.set(Source::Arrival, self.due(next.as_ref()));
             self.queue
                 .set(Source::Network, self.network.next_end().map(|(at, _)| at));
+            if self.faults.on() {
+                self.queue.set(Source::Fault, self.faults.next());
+            }
+            if self.observer.checks {
+                self.check();
+            }
         }
         self.result.simulated = self.now;
         Ok(())
@@ -317,13 +394,10 @@ impl<'a> Engine<'a> {
 
     /// True if no node, flow, delivery or client has anything to happen.
     fn nothing_but_samples(&self) -> bool {
-        let idle = self.nodes.iter().all(|node| match node {
-            Node::Prefill(node) => node.running.is_empty(),
-            Node::Decode(node) => node.running.is_none(),
-            Node::Coupled(node) => node.running.is_none(),
-        });
+        let idle = self.nodes.iter().all(|node| !node.is_running());
         idle && self.network.next_end().is_none()
             && self.deliveries.is_empty()
+            && self.faults.next().is_none()
             && self.clients.waiting() == 0
     }
 
@@ -393,6 +467,18 @@ impl<'a> Engine<'a> {
                 retry_after,
             } => {
                 let live = self.live_mut(request.0);
+                // Waiting does not help with these; who was taken in waits for all others.
+                let never = matches!(
+                    reason,
+                    RejectReason::PromptTooLong | RejectReason::TooLate | RejectReason::DecodeFull
+                );
+                if live.attempt > 0 && !never {
+                    live.away = Some(Away::Lost);
+                    self.faults.counts.resubmitted_later += 1;
+                    self.faults
+                        .set(self.now + retry_after, Timer::Again(request));
+                    return;
+                }
                 live.record.outcome = match reason {
                     RejectReason::DecodeFull => Outcome::RejectedAfterPrefill,
                     reason => Outcome::Rejected(reason),
@@ -401,9 +487,8 @@ impl<'a> Engine<'a> {
                 self.close(request.0);
             }
             Action::SwitchRole { node, to } => self.switches.push_back((node, to)),
-            Action::Abort { .. } | Action::Resubmit { .. } => {
-                unreachable!("no client leaves and no node fails in this simulator yet")
-            }
+            Action::Abort { ticket } => self.abort(ticket.request.0),
+            Action::Resubmit { ticket } => self.again.push_back(ticket.request.0),
         }
     }
 
@@ -419,6 +504,11 @@ impl<'a> Engine<'a> {
             .expect("only live requests are asked for")
     }
 
+    /// A request's present ticket.
+    fn ticket_of(&mut self, request: u64) -> Ticket {
+        self.live_mut(request).ticket()
+    }
+
     fn node_due(&mut self, node: NodeId) -> Result<(), SimError> {
         match &self.nodes[node.index()] {
             Node::Prefill(_) => self.prefill_due(node),
@@ -430,7 +520,7 @@ impl<'a> Engine<'a> {
     /// Takes a sample and sets the next one; with nothing in the system that is the first after the next arrival, of
     /// which `arrival` is the workload's, if it is known.
     fn sample(&mut self, arrival: Option<Nanos>) {
-        let inside = self.unfinished - self.clients.waiting();
+        let inside = self.number.inside();
         let arrival = arrival.into_iter().chain(self.clients.next()).min();
         self.result.timeline.thin();
         let period = self.result.timeline.period;
@@ -448,7 +538,7 @@ impl<'a> Engine<'a> {
             at: self.now,
             prefill_load: self.loads.prefill,
             decode_load: self.loads.decode,
-            live: inside as u64,
+            live: inside,
             ..self.tokens
         });
         if !self.config.node_samples {

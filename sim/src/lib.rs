@@ -1,16 +1,19 @@
 //! A discrete-event simulator of a disaggregated LLM cluster, driven by `conductor-core`.
 //!
 //! The Conductor and the node machines are the core's, unchanged; this crate adds what is true: how long work takes
-//! ([`truth`]), a [`network`] whose flows share links fairly, [`clients`] that may try again, and a deterministic
-//! loop ([`engine`]). Equal inputs give equal results, bit for bit, on every machine, in debug and in release.
+//! ([`truth`]), a [`network`] whose flows share links fairly, [`clients`] that may try again, [`faults`], and a
+//! deterministic loop ([`engine`]). Equal inputs give equal results, bit for bit, on every machine, in debug and in
+//! release.
 //!
 //! Not here: decisions (the core's), trace formats (`conductor-traces`), drawing (`conductor-plots`).
 
 pub mod clients;
 pub mod engine;
 mod error;
+pub mod faults;
 pub mod heap;
 mod links;
+mod little;
 pub mod network;
 pub mod queue;
 pub mod record;
@@ -24,4 +27,5 @@ mod world;
 pub use clients::{RetryConfig, RetryError, RetryText};
 pub use engine::{Mode, Observer, Progress, RoleChange, RunConfig, RunResult, Transfers, run};
 pub use error::SimError;
+pub use faults::{FaultCounts, FaultError, FaultPlan};
 pub use report::RunReport;

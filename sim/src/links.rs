@@ -47,6 +47,12 @@ impl Links {
         [least(self.first(from)), least(self.first(to) + self.nics)]
     }
 
+    /// The links of a node's NICs.
+    pub(crate) fn nics(self, node: NodeId) -> impl Iterator<Item = LinkId> {
+        let first = self.first(node);
+        (first..first + 2 * self.nics).map(LinkId)
+    }
+
     /// From a node's DRAM to its HBM.
     pub(crate) fn load(self, node: NodeId) -> Path {
         over(LinkId(self.first(node) + 2 * self.nics))

@@ -8,7 +8,11 @@
 //!
 //! Integers throughout: rates in bytes a second, what is left in 2^-10 bytes; a flow ends at the first nanosecond at
 //! which nothing is left.
+//!
+//! Links may become slower, be cut and heal ([`Network::set_capacity`]). A flow over a cut link does not flow, takes
+//! nothing from others, and goes on from where it was when all its links are there.
 
+mod capacity;
 mod fair;
 
 use crate::heap::IndexedHeap;
@@ -41,17 +45,21 @@ struct Flow {
     left: u64,
     settled: Nanos,
     active: bool,
+    /// A link of it is cut: it is on none of its links' lists.
+    parked: bool,
 }
 
 /// Links and the flows on them.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Bytes a second, by link.
+    /// Bytes a second, by link; 0 if it is cut.
     capacity: Vec<u64>,
     /// Flows on each link.
     flows_on: Vec<Vec<u32>>,
     flows: Vec<Flow>,
     free: Vec<u32>,
+    /// Flows over cut links.
+    parked: Vec<u32>,
     ends: IndexedHeap<Nanos>,
     fair: FairShare,
 }
@@ -76,6 +84,7 @@ impl Network {
             flows_on: vec![Vec::new(); links],
             flows: Vec::new(),
             free: Vec::new(),
+            parked: Vec::new(),
             ends: IndexedHeap::default(),
             fair: FairShare::new(links),
         }
@@ -108,7 +117,9 @@ impl Network {
             left: size.0 << FRACTION_BITS,
             settled: now,
             active: true,
+            parked: self.is_cut(path),
         };
+        let parked = flow.parked;
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.flows[slot as usize] = flow;
@@ -119,6 +130,10 @@ impl Network {
                 self.flows.len() as u32 - 1
             }
         };
+        if parked {
+            self.parked.push(slot);
+            return FlowId(slot);
+        }
         for link in distinct(path) {
             self.flows_on[link.0 as usize].push(slot);
         }
@@ -131,7 +146,9 @@ impl Network {
         let flow = &mut self.flows[flow.0 as usize];
         flow.limit = u64::MAX;
         let path = flow.path;
-        self.share(now, path);
+        if !flow.parked {
+            self.share(now, path);
+        }
     }
 
     /// Ends a flow, whether it is complete or not.
@@ -140,7 +157,19 @@ impl Network {
         let path = self.flows[slot as usize].path;
         assert!(self.flows[slot as usize].active, "a flow ends once");
         self.flows[slot as usize].active = false;
-        for link in distinct(path) {
+        if self.flows[slot as usize].parked {
+            self.parked.retain(|&other| other != slot);
+            self.free.push(slot);
+            return;
+        }
+        self.take_off(slot);
+        self.free.push(slot);
+        self.share(now, path);
+    }
+
+    /// Takes a flow off the lists of its links.
+    fn take_off(&mut self, slot: u32) {
+        for link in distinct(self.flows[slot as usize].path) {
             let flows = &mut self.flows_on[link.0 as usize];
             let place = flows
                 .iter()
@@ -149,8 +178,6 @@ impl Network {
             flows.swap_remove(place);
         }
         self.ends.remove(slot);
-        self.free.push(slot);
-        self.share(now, path);
     }
 
     /// Shares the links that are connected to `path` anew.

@@ -1,7 +1,8 @@
 //! What happens next: one entry for each thing that can happen, in the specified order.
 //!
 //! The order of one instant is part of the specification: completions (nodes by number, then the network, then
-//! deliveries), then arrivals, then samples. Arrivals of one instant are first those of the workload, in its order,
+//! deliveries), then faults and what follows from them (what is done at that instant is done), then arrivals, then
+//! samples. Arrivals of one instant are first those of the workload, in its order,
 //! then clients that come again, by the number of their request: who is new does not wait behind who was turned away,
 //! and the workload's own order is the same whether clients try again or not. Nothing depends on the order in which
 //! entries were made.
@@ -19,6 +20,8 @@ pub enum Source {
     Network,
     /// The first dispatched request reaches its node.
     Delivery,
+    /// A fault begins or is over, or something that follows from one is due.
+    Fault,
     /// The next request arrives.
     Arrival,
     /// The next client that was turned away comes again.
@@ -31,6 +34,7 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Completion,
+    Fault,
     Arrival,
     Telemetry,
 }
@@ -60,8 +64,9 @@ impl EventQueue {
             None => Source::Node(NodeId(member as u16)),
             Some(0) => Source::Network,
             Some(1) => Source::Delivery,
-            Some(2) => Source::Arrival,
-            Some(3) => Source::Retry,
+            Some(2) => Source::Fault,
+            Some(3) => Source::Arrival,
+            Some(4) => Source::Retry,
             Some(_) => Source::Sample,
         };
         Some((at, source))
@@ -73,9 +78,10 @@ impl EventQueue {
             Source::Node(node) => (u32::from(node.0), Phase::Completion),
             Source::Network => (self.nodes, Phase::Completion),
             Source::Delivery => (self.nodes + 1, Phase::Completion),
-            Source::Arrival => (self.nodes + 2, Phase::Arrival),
-            Source::Retry => (self.nodes + 3, Phase::Arrival),
-            Source::Sample => (self.nodes + 4, Phase::Telemetry),
+            Source::Fault => (self.nodes + 2, Phase::Fault),
+            Source::Arrival => (self.nodes + 3, Phase::Arrival),
+            Source::Retry => (self.nodes + 4, Phase::Arrival),
+            Source::Sample => (self.nodes + 5, Phase::Telemetry),
         };
         match at {
             Some(at) => self.heap.set(member, (at, phase)),
@@ -96,6 +102,7 @@ mod tests {
             Source::Node(NodeId(1)),
             Source::Network,
             Source::Delivery,
+            Source::Fault,
             Source::Arrival,
             Source::Retry,
             Source::Sample,

@@ -17,6 +17,8 @@ pub enum Outcome {
     Rejected(RejectReason),
     /// Its decode node could not hold it after its prefill.
     RejectedAfterPrefill,
+    /// Its client went.
+    Cancelled,
 }
 
 impl Outcome {
@@ -27,6 +29,7 @@ impl Outcome {
             Self::Completed => "completed",
             Self::Rejected(reason) => reason.name(),
             Self::RejectedAfterPrefill => "rejected-after-prefill",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -63,9 +66,12 @@ pub struct RequestRecord {
     pub workflow: Option<WorkflowId>,
     /// Tries that its client made: 1, and more only if clients try again.
     pub tries: u32,
+    /// Attempts that were lost by faults, of all tries together.
+    pub lost: u32,
     /// How the first of them ended.
     pub first_outcome: Outcome,
-    /// Prefills of the tries before the last one; each was in vain, or there would be no later try.
+    /// Prefills of the tries and attempts before the last one; each was in vain, or there would be no later one. One
+    /// that was broken off counts as a whole.
     pub earlier: Prefills,
     /// Where the last try was placed: prefill and decode node.
     pub placed: Option<(NodeId, NodeId)>,
@@ -81,6 +87,8 @@ pub struct RequestRecord {
     pub tbt: Option<Nanos>,
     /// First to last token.
     pub decode: Option<Nanos>,
+    /// Time in the system, of all tries together; waits between them are not in it.
+    pub inside: Nanos,
     /// How it ended: how its last try did.
     pub outcome: Outcome,
 }
@@ -98,6 +106,7 @@ impl RequestRecord {
             class: request.class,
             workflow: request.workflow,
             tries: 1,
+            lost: 0,
             first_outcome: Outcome::Completed,
             earlier: Prefills {
                 count: 0,
@@ -112,6 +121,7 @@ impl RequestRecord {
             ttft: None,
             tbt: None,
             decode: None,
+            inside: Nanos::ZERO,
             outcome: Outcome::Completed,
         }
     }
@@ -119,6 +129,16 @@ impl RequestRecord {
     /// The client comes again: what the try before cost is kept, the rest begins anew.
     pub(crate) const fn next_try(&mut self) {
         self.tries += 1;
+        self.begin_anew();
+    }
+
+    /// The attempt is lost, and the request given in again.
+    pub(crate) const fn next_attempt(&mut self) {
+        self.lost += 1;
+        self.begin_anew();
+    }
+
+    const fn begin_anew(&mut self) {
         self.earlier = self.prefills();
         self.placed = None;
         (self.hit_blocks, self.hit, self.prefill) = (0, Tokens::ZERO, Nanos::ZERO);
@@ -141,7 +161,7 @@ impl RequestRecord {
     #[must_use]
     pub fn wasted_prefill(&self) -> Nanos {
         match self.outcome {
-            Outcome::RejectedAfterPrefill => self.earlier.time + self.prefill,
+            Outcome::RejectedAfterPrefill | Outcome::Cancelled => self.earlier.time + self.prefill,
             Outcome::Completed | Outcome::Rejected(_) => self.earlier.time,
         }
     }

@@ -10,6 +10,7 @@ pub use overload::{LoadCorrelation, correlation};
 
 use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult};
+use crate::faults::FaultCounts;
 use crate::record::{Outcome, RequestRecord};
 use crate::stats::{Spread, Summary};
 use crate::tiers::TiersReport;
@@ -113,6 +114,9 @@ pub struct RunReport {
     pub replications: u64,
     /// Nodes that changed their role; counts and names of nodes are those of the cluster file all the same.
     pub role_switches: u64,
+    /// What happened of faults, and of clients that went (who are neither completed nor rejected); none without faults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultCounts>,
     /// Simulated time at the end.
     pub simulated_s: f64,
     /// Time that the run took, as the caller measured it.
@@ -287,6 +291,7 @@ impl RunReport {
             recomputed: result.recomputed,
             replications: result.counters.replications,
             role_switches: result.counters.role_switches,
+            faults: (!config.faults.is_empty()).then_some(result.faults),
             simulated_s,
             wall_s: labels.wall_s,
             cpu_s: labels.cpu_s,

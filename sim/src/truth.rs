@@ -77,15 +77,15 @@ impl Truth {
         self.costs.of(node).load(loaded)
     }
 
-    /// When the prompt that starts `now` is computed, after which time it keeps the first of the node's stages;
+    /// When the prompt that starts `now` is computed, `loaded` of its tokens having to be loaded and the node being slower
+    /// than usual by a factor, after which time it keeps the first of the node's stages;
     /// `stages`
     /// says until when each is busy.
     pub fn pipelined(
         &self,
         node: NodeId,
         run: &PrefillRun,
-        pipeline: &Pipeline,
-        loaded: Tokens,
+        (pipeline, loaded, slow): (&Pipeline, Tokens, Factor),
         now: Nanos,
         stages: &mut [Nanos],
     ) -> Nanos {
@@ -95,7 +95,7 @@ impl Truth {
         let mut saved = self.saved(node, run, loaded) / u64::from(pipeline.stages);
         for chunk in pipeline.chunks(self.costs.of(node), run.input, run.cached) {
             let stage = chunk.stage.saturating_sub(std::mem::take(&mut saved));
-            let stage = Nanos(factor.of(stage.0));
+            let stage = Nanos(slow.of(factor.of(stage.0)));
             end = pipeline.pass(Chunk { stage, ..chunk }, now, stages);
         }
         end

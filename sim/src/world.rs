@@ -1,7 +1,7 @@
 //! The simulated cluster: the machines of its nodes.
 
 use conductor_core::config::{ClusterConfig, Evictions, NodeSpec, Role};
-use conductor_core::ids::NodeId;
+use conductor_core::ids::{NodeId, Ticket};
 use conductor_core::node::{CoupledBatch, DecodeBatch, JobId, PrefillQueue};
 use conductor_core::steps::StepRun;
 use conductor_core::units::Nanos;
@@ -26,7 +26,11 @@ pub(crate) struct PrefillNode {
 /// A prefill that is under way; in step-by-step mode, up to which chunk.
 pub(crate) struct Chunks {
     pub(crate) job: JobId,
-    pub(crate) request: u64,
+    pub(crate) ticket: Ticket,
+    /// The try of the client that it is for.
+    pub(crate) tries: u32,
+    /// Its attempt has been given up: it is computed to its end for nobody.
+    pub(crate) in_vain: bool,
     /// Ends of the chunks that are not finished, last first.
     pub(crate) ends: Vec<Nanos>,
 }
@@ -66,6 +70,17 @@ impl Steps {
 
     pub(crate) fn ends_at(&self) -> Nanos {
         self.started + self.run.total(self.steps)
+    }
+}
+
+impl Node {
+    /// True if a prefill or a step is under way.
+    pub(crate) fn is_running(&self) -> bool {
+        match self {
+            Self::Prefill(node) => !node.running.is_empty(),
+            Self::Decode(node) => node.running.is_some(),
+            Self::Coupled(node) => node.running.is_some(),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod closed_loop;
 mod clusters;
+mod faults;
 mod invariants;
 mod links;
 mod modes;
+mod queueing;
 mod retries;
 mod roles;
+mod swarm;

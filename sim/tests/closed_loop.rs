@@ -28,7 +28,7 @@ fn left(record: &RequestRecord) -> Option<Nanos> {
     match record.outcome {
         Outcome::Completed => record.e2e().map(|e2e| record.arrival + e2e),
         Outcome::Rejected(_) => Some(record.arrival),
-        Outcome::RejectedAfterPrefill => None,
+        Outcome::RejectedAfterPrefill | Outcome::Cancelled => None,
     }
 }
 

@@ -4,7 +4,7 @@ use conductor_core::config::{ClusterConfig, PolicyConfig, Profile};
 use conductor_core::ids::{BlockHash, ClassId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, RunResult};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig, RunResult};
 use proptest::prelude::*;
 use std::convert::Infallible;
 
@@ -29,6 +29,7 @@ impl Scenario {
             policy: PolicyConfig::parse(&self.policy).expect("the policy is valid"),
             retry: RetryConfig::default(),
             closed_loop: None,
+            faults: FaultPlan::default(),
             seed: self.seed,
             mode,
             node_samples: false,

@@ -17,6 +17,7 @@ fn left(record: &RequestRecord) -> Nanos {
 fn check_causality(record: &RequestRecord, schedule: Nanos) -> Result<(), TestCaseError> {
     prop_assert!(record.hit <= record.input && record.hit_blocks <= record.blocks);
     match record.outcome {
+        Outcome::Cancelled => unreachable!("no client goes here"),
         Outcome::Rejected(_) => {
             let none = (record.placed, record.ttft, record.decode, record.tbt);
             prop_assert_eq!(none, (None, None, None, None));
@@ -85,7 +86,7 @@ proptest! {
     #[test]
     fn every_run_is_causal_and_loses_nothing(scenario in prop_oneof![3 => scenarios(), 1 => switching(), 2 => coupled()]) {
         let mut journal = Vec::new();
-        let observer = Observer { journal: Some(&mut journal), progress: None };
+        let observer = Observer { journal: Some(&mut journal), checks: true, ..Observer::default() };
         let result = scenario.run_observed(Mode::FastForward, observer);
         let config = scenario.config(Mode::FastForward);
         prop_assert_eq!(result.records.len(), scenario.requests.len());
@@ -122,7 +123,7 @@ proptest! {
 
         // The same again gives the same bytes.
         let mut again = Vec::new();
-        let observer = Observer { journal: Some(&mut again), progress: None };
+        let observer = Observer { journal: Some(&mut again), ..Observer::default() };
         let repeated = scenario.run_observed(Mode::FastForward, observer);
         prop_assert!(journal == again, "equal journals");
         prop_assert_eq!(files(&config, &result), files(&config, &repeated));

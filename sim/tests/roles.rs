@@ -7,7 +7,7 @@ use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::report::{RunLabels, RunReport};
-use conductor_sim::{Mode, Observer, RetryConfig, RunConfig, RunResult};
+use conductor_sim::{FaultPlan, Mode, Observer, RetryConfig, RunConfig, RunResult};
 use std::convert::Infallible;
 
 /// What comes: so many requests a second for so long, of this mean length each.
@@ -54,6 +54,7 @@ impl Traffic {
             policy: PolicyConfig::parse(roles).expect("the policy is valid"),
             retry: RetryConfig::default(),
             closed_loop: None,
+            faults: FaultPlan::default(),
             seed: 1,
             mode: Mode::FastForward,
             node_samples: false,

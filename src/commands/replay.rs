@@ -9,7 +9,7 @@ use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::{
     self, COMPARED_POLICIES, DEFAULT_WORKLOAD, Source, WorkloadInput,
 };
-use conductor_sim::{Observer, Progress, RetryConfig, RetryText};
+use conductor_sim::{FaultPlan, Observer, Progress, RetryConfig, RetryText};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::File;
@@ -153,10 +153,15 @@ fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
         workload.ids = Tokens(ids);
     }
     workload.check()?;
+    let faults = match &args.faults {
+        Some(path) => inputs::faults(path, cluster.nodes.len(), args.seed)?,
+        None => FaultPlan::default(),
+    };
     Ok(Job {
         workload,
         cluster,
         policy: inputs::policy(policy)?,
+        faults,
         seed: args.seed,
         node_samples: args.out.is_some(),
     })
@@ -186,6 +191,7 @@ fn run(job: &Job, journal: Option<&Path>) -> Result<Done, Failure> {
             .as_mut()
             .map(|writer| &mut **writer as &mut dyn Write),
         progress: Some(&mut report),
+        ..Observer::default()
     };
     let done = execute(job, observer);
     bar.finish_and_clear();

@@ -97,6 +97,13 @@ impl TieredCache {
         &self.dram
     }
 
+    /// All blocks that are here: what a node reports to who knows nothing of it. Costs O(blocks).
+    pub fn blocks(&self) -> impl Iterator<Item = BlockHash> + '_ {
+        let ssd = self.ssd.iter().flat_map(BlockCache::blocks);
+        let below = ssd.filter(|&block| self.dram.match_chain(&[block]) == 0);
+        self.dram.blocks().chain(below)
+    }
+
     /// True if the SSD has the block and DRAM has not.
     #[must_use]
     pub fn only_on_ssd(&self, block: BlockHash) -> bool {

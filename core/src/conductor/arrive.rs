@@ -3,7 +3,7 @@
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
 use crate::books::{Allowed, Stretch};
-use crate::config::{ClassLimits, Moment, Ratio, Role};
+use crate::config::{ClassLimits, Moment, NodeSpec, Ratio, Role};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
 use crate::node::Room;
@@ -85,7 +85,7 @@ impl Conductor {
             return Err((RejectReason::TooManyRequests, self.shortest_queue()));
         }
         let Some(placed) = self.place(arrival) else {
-            return Err(self.nowhere());
+            return Err(self.nowhere_for(arrival.input));
         };
         // Who comes again was admitted already, and lost its node.
         if arrival.ticket.attempt == 0 {
@@ -132,11 +132,16 @@ impl Conductor {
             costs: &self.costs,
             cluster: &self.cluster,
         };
-        let prefill = self.prefill_policy.place(&context)?;
+        let mut prefill = self.prefill_policy.place(&context)?;
+        if !self.holds(prefill.node, input) {
+            // The policy does not know how large coupled nodes are: the first free one that can hold it takes it.
+            let by_free = self.prefill_books.by_free();
+            let other = by_free.iter().find(|&&node| self.holds(node, input))?;
+            prefill = context.placement(*other);
+        }
         let tokens = input + self.policy.decode.output_reserve;
         let decode = match self.cluster.nodes[prefill.node.index()].role {
-            Role::Coupled if tokens <= self.decode_books.capacity(prefill.node) => prefill.node,
-            Role::Coupled => return None,
+            Role::Coupled => prefill.node,
             Role::Prefill | Role::Decode => self.decode_policy.place(&self.decode_books, tokens)?,
         };
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
@@ -149,7 +154,33 @@ impl Conductor {
         })
     }
 
-    /// Why nothing could be placed.
+    /// Why a request of this length could not be placed. One that only a node that is down could hold may come again.
+    fn nowhere_for(&self, input: Tokens) -> Refusal {
+        let tokens = input + self.policy.decode.output_reserve;
+        let waits = |(i, spec): (usize, &NodeSpec)| {
+            let node = NodeId(i as u16);
+            let up = self.prefill_books.is_up(node)
+                || self.decode_books.is_up(node)
+                || self.roles.is_leaving(node);
+            spec.role != Role::Prefill && !up && tokens <= self.decode_books.capacity(node)
+        };
+        match self.nowhere() {
+            (RejectReason::PromptTooLong, _)
+                if self.cluster.nodes.iter().enumerate().any(waits) =>
+            {
+                (RejectReason::NoDecodeNode, Nanos::SECOND)
+            }
+            other => other,
+        }
+    }
+
+    /// False if the node is a coupled one that can never hold the request.
+    fn holds(&self, node: NodeId, input: Tokens) -> bool {
+        let tokens = input + self.policy.decode.output_reserve;
+        self.decode_books.takes_kv(node) || tokens <= self.decode_books.capacity(node)
+    }
+
+    /// Why nothing could be placed on the nodes that are up.
     pub(super) fn nowhere(&self) -> Refusal {
         if self.prefill_books.up().is_empty() {
             (RejectReason::NoPrefillNode, Nanos::SECOND)

@@ -167,7 +167,7 @@ impl Conductor {
     }
 
     /// Strikes an attempt out of all books and frees its slot.
-    fn end(&mut self, slot: usize) -> Ticket {
+    pub(super) fn end(&mut self, slot: usize) -> Ticket {
         let mut live = self.live[slot]
             .take()
             .expect("the slot is in use: it was found by its request");

@@ -20,7 +20,8 @@ impl ConfigError {
         Self {
             line: None,
             key: key.to_string(),
-            message: message.to_string(),
+            // What was found may have line ends in it; one line is what a person gets.
+            message: message.to_string().replace(['\n', '\r'], " "),
         }
     }
 
@@ -73,3 +74,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_does_not_break_the_line() {
+        let error = ConfigError::new("select", "unknown \"a\r\nb\"");
+        assert_eq!(error.to_string(), "`select`: unknown \"a  b\"");
+    }
+}

@@ -30,6 +30,8 @@ pub(super) struct Member {
     /// The step count when it joined the batch.
     joined: u64,
     in_batch: bool,
+    /// It leaves with the end of the run, and nothing is said of it.
+    cancelled: bool,
     /// Gaps before the present stay in the batch: the first of each stay, and the runs of earlier stays.
     first_gap: Nanos,
     earlier: Vec<(StepRun, u64)>,
@@ -48,6 +50,8 @@ pub(super) struct Batch {
     steps_done: u64,
     /// When the last step ended.
     last_end: Nanos,
+    /// How many in the batch leave with the end of the run.
+    cancelled: u32,
     composition: u64,
     history: History,
     gaps: Gaps,
@@ -111,6 +115,7 @@ impl Batch {
             last_token,
             joined: 0,
             in_batch: false,
+            cancelled: false,
             first_gap: Nanos::ZERO,
             earlier,
         };
@@ -139,6 +144,27 @@ impl Batch {
         member.last_token = now;
         member.context += Tokens(1);
         member.remaining -= Tokens(1);
+    }
+
+    /// Lets a member leave, silently, with the end of the run, which must be with the step that is under way. False if it
+    /// is not in the batch: then it is the caller's to forget.
+    pub(super) fn cancel(&mut self, place: u32) -> bool {
+        let member = &mut self.members[place as usize];
+        if member.in_batch {
+            member.cancelled = true;
+            self.cancelled += 1;
+        }
+        member.in_batch
+    }
+
+    /// Places that are free.
+    pub(super) fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Places that there are.
+    pub(super) fn known(&self) -> usize {
+        self.members.len()
     }
 
     /// Gives a place back.
@@ -208,29 +234,62 @@ impl Batch {
             self.ends.pop();
             any = true;
             left(place);
-            let tbt = self.tail_mean(place);
-            ended.push(Ended {
-                ticket: self.members[place as usize].ticket,
-                complete: true,
-                tbt,
-            });
+            if !self.members[place as usize].cancelled {
+                let tbt = self.tail_mean(place);
+                ended.push(Ended {
+                    ticket: self.members[place as usize].ticket,
+                    complete: true,
+                    tbt,
+                });
+            }
             self.leave(place);
             self.free.push(place);
         }
+        any |= self.leave_cancelled(&mut left);
         if any {
-            self.batch
-                .retain(|&place| self.members[place as usize].in_batch);
-            let oldest = self
-                .batch
-                .first()
-                .map(|&place| self.members[place as usize].joined);
-            self.history
-                .forget_before(oldest.unwrap_or(self.steps_done));
+            self.forget_who_left();
         }
     }
 
-    /// Takes the youngest sequence out of the batch, at `now`; it keeps its place and the gaps that it has had.
-    pub(super) fn take_youngest(&mut self, now: Nanos) -> Option<u32> {
+    /// The node has done something else than a step: who was taken out meanwhile leaves; `left` hears of each place.
+    pub(super) fn stood_still(&mut self, mut left: impl FnMut(u32)) {
+        if self.leave_cancelled(&mut left) {
+            self.forget_who_left();
+        }
+    }
+
+    /// Those that were taken out leave the batch; true if there were any.
+    fn leave_cancelled(&mut self, left: &mut impl FnMut(u32)) -> bool {
+        if self.cancelled == 0 {
+            return false;
+        }
+        for i in 0..self.batch.len() {
+            let place = self.batch[i];
+            let member = &self.members[place as usize];
+            if member.cancelled && member.in_batch {
+                left(place);
+                self.leave(place);
+                self.free.push(place);
+            }
+        }
+        self.cancelled = 0;
+        true
+    }
+
+    /// Brings the batch's list and the history up to date.
+    fn forget_who_left(&mut self) {
+        self.batch
+            .retain(|&place| self.members[place as usize].in_batch);
+        let oldest = self
+            .batch
+            .first()
+            .map(|&place| self.members[place as usize].joined);
+        self.history
+            .forget_before(oldest.unwrap_or(self.steps_done));
+    }
+
+    /// Takes the youngest sequence out of the batch; it keeps its place and the gaps that it has had.
+    pub(super) fn take_youngest(&mut self) -> Option<u32> {
         let place = self.batch.pop()?;
         let stayed = self.steps_done - self.members[place as usize].joined;
         if stayed > 0 {
@@ -238,7 +297,7 @@ impl Batch {
             member.earlier.push((StepRun::once(member.first_gap), 1));
             self.history
                 .collect(member.joined + 1, self.steps_done, &mut member.earlier);
-            member.last_token = now;
+            member.last_token = self.last_end;
         }
         self.leave(place);
         let member = &mut self.members[place as usize];

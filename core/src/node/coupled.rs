@@ -11,6 +11,8 @@
 //!
 //! Not here: how long a pass takes; the driver says.
 
+mod cancel;
+
 use super::batch::Batch;
 use super::{CacheChanges, Ended};
 use crate::cache::{BlockCache, BlockSlot};
@@ -83,6 +85,8 @@ struct Prompt {
     input: Tokens,
     /// Tokens whose KV is there.
     done: Tokens,
+    /// It leaves with the pass that is under way, and nothing is said of it.
+    cancelled: bool,
     /// It has been taken in before.
     begun: bool,
     /// It has no token yet.
@@ -213,7 +217,7 @@ impl CoupledBatch {
             prompt.blocks.extend_from_slice(&blocks[..known]);
         }
         (prompt.asked, prompt.input, prompt.done) = (input, input, Tokens::ZERO);
-        (prompt.begun, prompt.fresh) = (false, true);
+        (prompt.cancelled, prompt.begun, prompt.fresh) = (false, false, true);
         self.waiting.push_back(place);
         PlaceId(place)
     }
@@ -221,9 +225,9 @@ impl CoupledBatch {
     /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, at
     /// `now`,
     /// or when a request comes to an idle node.
-    pub fn start(&mut self, now: Nanos, news: &mut CoupledNews) -> Option<CoupledRun> {
+    pub fn start(&mut self, news: &mut CoupledNews) -> Option<CoupledRun> {
         loop {
-            let run = self.plan(now, news);
+            let run = self.plan(news);
             // Who had the node for itself and was given up has left it empty; whoever waits can then be taken in.
             if run.is_some() || self.waiting.is_empty() {
                 return run;
@@ -231,7 +235,7 @@ impl CoupledBatch {
         }
     }
 
-    fn plan(&mut self, now: Nanos, news: &mut CoupledNews) -> Option<CoupledRun> {
+    fn plan(&mut self, news: &mut CoupledNews) -> Option<CoupledRun> {
         self.pieces.clear();
         self.pieces_of.clear();
         let lost = match self.config.schedule {
@@ -244,10 +248,10 @@ impl CoupledBatch {
                         steps: 1,
                     });
                 }
-                self.make_room(now, news)
+                self.make_room(news)
             }
             CoupledSchedule::Chunked => {
-                let lost = self.make_room(now, news);
+                let lost = self.make_room(news);
                 let batch = Tokens(self.batch.len() as u64);
                 let budget = self.config.pass_tokens.saturating_sub(batch);
                 let left = self.go_on(budget);
@@ -275,24 +279,30 @@ impl CoupledBatch {
 
     /// The run that was started at `started` is over after `steps` steps, whose durations were `run`.
     pub fn finish(&mut self, started: Nanos, run: StepRun, steps: u64, news: &mut CoupledNews) {
-        let stood_still = self.config.schedule == CoupledSchedule::PrefillFirst;
-        if !self.batch.is_empty() && (self.pieces.is_empty() || !stood_still) {
-            let mut left = core::mem::take(&mut self.left);
+        let prompts_only =
+            self.config.schedule == CoupledSchedule::PrefillFirst && !self.pieces.is_empty();
+        let mut left = core::mem::take(&mut self.left);
+        if prompts_only || self.batch.is_empty() {
+            self.batch.stood_still(|place| left.push(place));
+        } else {
+            let ended = &mut news.ended;
             self.batch
-                .finish(started, run, steps, &mut news.ended, |place| {
-                    left.push(place);
-                });
-            for place in left.drain(..) {
-                self.release(place);
-            }
-            self.left = left;
+                .finish(started, run, steps, ended, |place| left.push(place));
         }
+        for place in left.drain(..) {
+            self.release(place);
+        }
+        self.left = left;
         let now = started + run.total(steps);
         for i in 0..self.pieces.len() {
             let (piece, place) = (self.pieces[i], self.pieces_of[i]);
             let prompt = &mut self.prompts[place as usize];
             prompt.done = piece.end;
-            if prompt.done == prompt.input {
+            if prompt.cancelled {
+                self.computing.retain(|&other| other != place);
+                self.release(place);
+                self.batch.forget(place);
+            } else if prompt.done == prompt.input {
                 self.prompt_done(now, place, news);
             }
         }
@@ -423,7 +433,7 @@ impl CoupledBatch {
     }
 
     /// Makes room for the batch's next step. True if a request has lost its KV for it.
-    fn make_room(&mut self, now: Nanos, news: &mut CoupledNews) -> bool {
+    fn make_room(&mut self, news: &mut CoupledNews) -> bool {
         let mut lost = false;
         loop {
             let needed = self.used(1);
@@ -438,7 +448,7 @@ impl CoupledBatch {
                 Some(place) => place,
                 None => self
                     .batch
-                    .take_youngest(now)
+                    .take_youngest()
                     .expect("an empty node is not overfull"),
             };
             self.release(place);

@@ -10,6 +10,8 @@
 //!
 //! Not here: how long a step takes; the driver says.
 
+mod cancel;
+
 use super::Room;
 use super::batch::Batch;
 use crate::books::Decoding;
@@ -181,10 +183,10 @@ impl DecodeBatch {
 
     /// Lets loaded sequences join and says what to run next; `None` if there is nothing. To be called as soon
     /// as the run
-    /// before has finished, at `now`. Sequences that can never fit are given up into `ended`; others may be put
+    /// before has finished. Sequences that can never fit are given up into `ended`; others may be put
     /// back to
     /// wait.
-    pub fn start(&mut self, now: Nanos, ended: &mut Vec<Ended>) -> Option<DecodeRun> {
+    pub fn start(&mut self, ended: &mut Vec<Ended>) -> Option<DecodeRun> {
         for i in 0..self.ready.len() {
             self.join(self.ready[i]);
         }
@@ -202,7 +204,7 @@ impl DecodeBatch {
                     steps,
                 });
             }
-            self.put_back_youngest(now, ended);
+            self.put_back_youngest(ended);
             put_back = true;
         }
     }
@@ -223,8 +225,8 @@ impl DecodeBatch {
 
     /// The youngest sequence goes back to DRAM and waits, first in line. The last one is given up if it has the
     /// node for itself; while another is being loaded it waits like any, for it may fit when that one has ended.
-    fn put_back_youngest(&mut self, now: Nanos, ended: &mut Vec<Ended>) {
-        let place = self.batch.take_youngest(now);
+    fn put_back_youngest(&mut self, ended: &mut Vec<Ended>) {
+        let place = self.batch.take_youngest();
         let place = place.expect("there is a batch to shrink");
         if self.batch.is_empty() && self.loading_blocks == 0 {
             let tbt = self.batch.tail_mean(place);
@@ -276,12 +278,15 @@ impl DecodeBatch {
         blocks.sum()
     }
 
-    /// Asserts what must always hold at the start of a run.
+    /// Asserts what must always hold between calls.
     pub fn check(&self) {
         self.batch.check();
+        // One that has the node for itself is loaded even if there is no room for its next token; then it is given up.
+        let lone = self.batch.is_empty() && self.outside <= 1 + self.waiting.len() as u64;
         assert!(
-            self.exact_blocks(0) + self.loading_blocks <= self.capacity_blocks,
+            lone || self.exact_blocks(0) + self.loading_blocks <= self.capacity_blocks,
             "HBM is not overfull"
         );
+        self.check_outside();
     }
 }

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug)]
 struct Request {
     id: u64,
+    /// Who ends with the same step leaves in the order of places; a place is used again, the last one first.
+    place: usize,
     asked: u64,
     blocks: Vec<u64>,
     /// Tokens to compute before the next token comes.
@@ -46,6 +48,8 @@ pub(super) struct SlowNode<'a> {
     computing: Vec<Request>,
     /// In order of joining.
     batch: Vec<Request>,
+    free: Vec<usize>,
+    places: usize,
     pub(super) recomputed: u64,
     pub(super) hits: u64,
     log: Log,
@@ -61,6 +65,8 @@ impl<'a> SlowNode<'a> {
             waiting: VecDeque::new(),
             computing: Vec::new(),
             batch: Vec::new(),
+            free: Vec::new(),
+            places: 0,
             recomputed: 0,
             hits: 0,
             log: Log::new(),
@@ -103,8 +109,11 @@ impl<'a> SlowNode<'a> {
     fn come(&mut self, id: u64, asked: &Asked) {
         let known = asked.input.div_ceil(self.scenario.block) as usize;
         let caching = self.scenario.config.prefix_caching;
+        let place = self.free.pop().unwrap_or(self.places);
+        self.places = self.places.max(place + 1);
         self.waiting.push_back(Request {
             id,
+            place,
             asked: asked.input,
             blocks: asked
                 .blocks
@@ -189,12 +198,13 @@ impl<'a> SlowNode<'a> {
 
     /// What has ended with a pass.
     fn finish(&mut self, now: u64) {
-        // In the order of their joining; the log is sorted.
-        for i in (0..self.batch.len()).rev() {
-            if self.batch[i].left == 0 {
-                let request = self.batch.remove(i);
-                self.ended(now, request, true);
-            }
+        let mut done: Vec<Request> = self
+            .batch
+            .extract_if(.., |request| request.left == 0)
+            .collect();
+        done.sort_by_key(|request| request.place);
+        for request in done {
+            self.ended(now, request, true);
         }
         let mut i = 0;
         while i < self.computing.len() {
@@ -357,6 +367,7 @@ impl<'a> SlowNode<'a> {
 
     fn ended(&mut self, now: u64, mut request: Request, complete: bool) {
         self.let_go(&mut request);
+        self.free.push(request.place);
         self.log
             .push((now, request.id, complete, request.tail_mean()));
     }

@@ -2,9 +2,9 @@
 //!
 //! To the Conductor each try is a request that arrives: it is admitted like any other, and the try before it has ended.
 
-use super::prefill::ticket_of;
-use super::{Copy, Engine, Live, Progress};
+use super::{Away, Copy, Engine, Live, Progress};
 use crate::error::SimError;
+use crate::faults::Timer;
 use crate::queue::Source;
 use crate::record::RequestRecord;
 use conductor_core::config::ClassLimits;
@@ -25,7 +25,7 @@ impl Engine<'_> {
             && request.arrival < previous
             && self.config.closed_loop.is_none()
         {
-            let row = self.result.records.len() as u64 + 1;
+            let row = self.arrived + 1;
             return Err(SimError::ArrivalsGoBack {
                 row,
                 at: request.arrival,
@@ -49,24 +49,38 @@ impl Engine<'_> {
 
     /// A request arrives for the first time.
     pub(super) fn arrive(&mut self, request: WorkloadRequest) -> Result<(), SimError> {
-        let id = RequestId(self.result.records.len() as u64);
+        let id = RequestId(self.arrived);
         let record = RequestRecord::new(id, &request);
-        // Its place among the records; filled in again when it ends.
-        self.result.records.push(record);
+        self.arrived += 1;
+        if self.observer.records.is_none() {
+            // Its place among the records; filled in again when it ends.
+            self.result.records.push(record);
+        }
         let (prefill_node, decode_node) = (NodeId(0), NodeId(0));
         self.live.push_back(Some(Live {
             request,
             prefill_node,
             decode_node,
+            attempt: 0,
             job: None,
             stream: None,
+            sequence: None,
+            place: None,
+            read: None,
+            load: None,
             copy: Copy::Nothing,
             begun: Nanos::ZERO,
             first_token: Nanos::ZERO,
+            stalled: None,
+            away: None,
             retry_after: None,
+            asked: self.now,
             record,
         }));
         self.unfinished += 1;
+        if let Some(at) = self.faults.cancels(self.now, id) {
+            self.faults.set(at, Timer::Cancel(id));
+        }
         self.ask(id)?;
         if let Some(progress) = &mut self.observer.progress
             && id.0.is_multiple_of(512)
@@ -83,25 +97,42 @@ impl Engine<'_> {
     pub(super) fn come_again(&mut self) -> Result<(), SimError> {
         let id = self.clients.pop().expect("due only if a client waits");
         self.queue.set(Source::Retry, self.clients.next());
+        let now = self.now;
         let live = self.live_mut(id.0);
         debug_assert!(
             live.job.is_none() && live.stream.is_none(),
             "the try before has ended"
         );
         live.record.next_try();
+        live.asked = now;
+        (live.attempt, live.away) = (0, None);
         self.ask(id)
     }
 
     /// Puts a request before the Conductor.
     fn ask(&mut self, id: RequestId) -> Result<(), SimError> {
+        self.number.enter(self.now);
+        self.put(id)
+    }
+
+    /// A lost attempt's request is put before the Conductor as its next attempt.
+    pub(super) fn put_again(&mut self, id: RequestId) -> Result<(), SimError> {
+        let live = self.live_mut(id.0);
+        live.attempt += 1;
+        live.away = None;
+        self.put(id)
+    }
+
+    fn put(&mut self, id: RequestId) -> Result<(), SimError> {
         let oracle = self.config.policy.admission.is_oracle();
         let class = self.live_mut(id.0).request.class;
         let limits = self.config.policy.class(class).limits;
         let in_workflow = matches!(limits, ClassLimits::Workflow { .. });
-        let request = &self.live_mut(id.0).request;
+        let live = self.live_mut(id.0);
+        let (ticket, request) = (live.ticket(), &live.request);
         let blocks = request.blocks.clone();
         let arrived = Event::Arrived {
-            ticket: ticket_of(id.0),
+            ticket,
             input: request.input,
             answer: oracle.then_some(request.output),
             blocks: blocks.into(),
@@ -116,17 +147,35 @@ impl Engine<'_> {
         let now = self.now;
         let live = self.live_mut(request);
         let asked = live.retry_after.take();
+        live.record.inside += now - live.asked;
         if live.record.tries == 1 {
             live.record.first_outcome = live.record.outcome;
         }
         let record = live.record;
+        self.number.leave(now);
         if self.clients.ended(now, &record, asked) {
+            self.live_mut(request).away = Some(Away::Client);
             self.queue.set(Source::Retry, self.clients.next());
             return;
         }
+        self.leave_for_good(request);
+    }
+
+    /// The request's record is final.
+    pub(super) fn leave_for_good(&mut self, request: u64) {
+        let record = self.live_mut(request).record;
         let place = (request - self.base) as usize;
         self.live[place] = None;
-        self.result.records[request as usize] = record;
+        assert!(
+            record.tries > 1 || record.e2e().is_none_or(|time| time == record.inside),
+            "{} was inside from its arrival to its last token",
+            record.id
+        );
+        self.number.was_inside(record.inside);
+        match &mut self.observer.records {
+            Some(take) => take(&record),
+            None => self.result.records[request as usize] = record,
+        }
         self.unfinished -= 1;
         while self.live.front().is_some_and(Option::is_none) {
             self.live.pop_front();

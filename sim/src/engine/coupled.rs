@@ -1,6 +1,5 @@
 //! Coupled nodes in the loop: delivery, passes and steps, first tokens, ends.
 
-use super::prefill::ticket_of;
 use super::{Engine, Mode};
 use crate::error::SimError;
 use crate::queue::Source;
@@ -9,10 +8,10 @@ use conductor_core::cache::Tier;
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
 use conductor_core::steps::StepRun;
-use conductor_core::units::Tokens;
+use conductor_core::units::{Nanos, Tokens};
 
 impl Engine<'_> {
-    fn coupled_node(&mut self, node: NodeId) -> &mut CoupledNode {
+    pub(super) fn coupled_node(&mut self, node: NodeId) -> &mut CoupledNode {
         match &mut self.nodes[node.index()] {
             Node::Coupled(machine) => machine,
             Node::Prefill(_) | Node::Decode(_) => {
@@ -34,17 +33,17 @@ impl Engine<'_> {
     pub(super) fn deliver_coupled(&mut self, node: NodeId, request: u64) -> Result<(), SimError> {
         let now = self.now;
         let live = self.live_mut(request);
-        let (input, output) = (live.request.input, live.request.output);
+        let (input, output, ticket) = (live.request.input, live.request.output, live.ticket());
         let blocks = std::mem::take(&mut live.request.blocks);
         let machine = self.coupled_node(node);
-        machine
-            .batch
-            .enqueue(ticket_of(request), input, output, &blocks);
+        let place = machine.batch.enqueue(ticket, input, output, &blocks);
         let cut = machine.running.as_mut().map(|running| {
             running.steps = running.steps.min(running.complete(now) + 1);
             running.ends_at()
         });
-        self.live_mut(request).request.blocks = blocks;
+        let live = self.live_mut(request);
+        live.request.blocks = blocks;
+        live.place = Some(place);
         match cut {
             Some(end) => self.queue.set(Source::Node(node), Some(end)),
             None => self.start_coupled(node)?,
@@ -82,23 +81,27 @@ impl Engine<'_> {
         let Node::Coupled(machine) = &mut self.nodes[node.index()] else {
             unreachable!("{node} is asked for as a coupled node, as the cluster says it is")
         };
-        if let Some(planned) = machine.batch.start(now, &mut news) {
+        if let Some(planned) = machine.batch.start(&mut news) {
             if mode == Mode::StepByStep {
                 machine.batch.check();
             }
             let (batch, context) = (planned.batch, planned.context);
             let composition = machine.batch.composition();
+            let slow = self.faults.slowness(node);
             let (run, steps) = match machine.batch.first_piece() {
                 Some(ticket) => {
                     let pieces = machine.batch.pieces();
                     let time = self.truth.pass(node, ticket, pieces, batch, context);
-                    (StepRun::once(time), 1)
+                    (StepRun::once(Nanos(slow.of(time.0))), 1)
                 }
                 None => {
                     let priced = machine.priced.filter(|priced| priced.0 == composition);
                     let run = match priced {
                         Some((_, run)) => run,
-                        None => self.truth.decode(node, composition, batch, context),
+                        None => {
+                            let run = self.truth.decode(node, composition, batch, context);
+                            slow.of_run(run)
+                        }
                     };
                     machine.priced = Some((composition, run));
                     match mode {

@@ -10,7 +10,7 @@ use conductor_core::ids::NodeId;
 use conductor_core::node::{Room, Sequence, SequenceId};
 
 impl Engine<'_> {
-    fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
+    pub(super) fn decode_node(&mut self, node: NodeId) -> &mut DecodeNode {
         match &mut self.nodes[node.index()] {
             Node::Decode(machine) => machine,
             Node::Prefill(_) | Node::Coupled(_) => {
@@ -40,14 +40,16 @@ impl Engine<'_> {
             let ticket = sequence.ticket;
             return self.tell(&Event::Refused { ticket });
         }
-        machine.batch.offer(sequence);
+        let request = sequence.ticket.request.0;
+        let id = machine.batch.offer(sequence);
+        self.live_mut(request).sequence = Some(id);
         self.start_loads(node);
         Ok(())
     }
 
     /// Gives HBM to who waits, as far as there is room. A run that is under way may have to end sooner: the batch has
     /// less to grow into.
-    fn start_loads(&mut self, node: NodeId) {
+    pub(super) fn start_loads(&mut self, node: NodeId) {
         let now = self.now;
         let machine = self.decode_node(node);
         let complete = machine.running.map_or(0, |running| running.complete(now));
@@ -75,6 +77,9 @@ impl Engine<'_> {
         sequence: SequenceId,
     ) -> Result<(), SimError> {
         let now = self.now;
+        let machine = self.decode_node(node);
+        let request = machine.batch.ticket(sequence).request.0;
+        self.live_mut(request).load = None;
         let machine = self.decode_node(node);
         machine.batch.loaded(sequence);
         match &mut machine.running {
@@ -114,7 +119,7 @@ impl Engine<'_> {
         let mut ended = std::mem::take(&mut self.ended);
         ended.clear();
         let machine = self.decode_node(node);
-        let planned = machine.batch.start(now, &mut ended);
+        let planned = machine.batch.start(&mut ended);
         let composition = machine.batch.composition();
         let priced = machine.priced.filter(|priced| priced.0 == composition);
         self.ended = ended;
@@ -122,7 +127,8 @@ impl Engine<'_> {
             let run = priced.map_or_else(
                 || {
                     let (batch, context) = (planned.batch, planned.context);
-                    self.truth.decode(node, composition, batch, context)
+                    let run = self.truth.decode(node, composition, batch, context);
+                    self.faults.slowness(node).of_run(run)
                 },
                 |(_, run)| run,
             );
@@ -161,6 +167,7 @@ impl Engine<'_> {
             let now = self.now;
             let request = ticket.request.0;
             let live = self.live_mut(request);
+            (live.sequence, live.place) = (None, None);
             live.record.tbt = tbt;
             live.record.decode = Some(now - live.first_token);
             let output = live.request.output;

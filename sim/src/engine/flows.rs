@@ -5,9 +5,9 @@
 //! congested
 //! network has not carried by then follows as well.
 
-use super::prefill::ticket_of;
 use super::{Copy, Engine};
 use crate::error::SimError;
+use crate::network::FlowId;
 use crate::world::Node;
 use conductor_core::cache::Tier;
 use conductor_core::event::Event;
@@ -35,7 +35,7 @@ impl Engine<'_> {
         self.config.cluster.profile_of(node).kv_bytes_per_token * tokens.0
     }
 
-    fn set_purpose(&mut self, flow: crate::network::FlowId, purpose: Purpose) {
+    fn set_purpose(&mut self, flow: FlowId, purpose: Purpose) {
         let place = flow.0 as usize;
         if place >= self.purposes.len() {
             self.purposes.resize(place + 1, purpose);
@@ -53,6 +53,9 @@ impl Engine<'_> {
         first: u32,
         count: u32,
     ) {
+        if !self.faults.is_alive(from) || !self.faults.is_alive(to) {
+            return;
+        }
         let place = (request - self.base) as usize;
         let live = self.live[place]
             .as_mut()
@@ -77,15 +80,17 @@ impl Engine<'_> {
             .0
             .min(input.0);
         let tokens = Tokens(end - (block * u64::from(first)).0);
-        live.copy = Copy::Sending {
+        let size = self.kv_bytes(from, tokens);
+        let path = self.links.between(&self.network, from, to);
+        let flow = self.network.start(self.now, path, size, None);
+        self.live_mut(request).copy = Copy::Sending {
+            flow,
             from,
             first,
             pins,
             started: self.now,
         };
-        let size = self.kv_bytes(from, tokens);
-        let path = self.links.between(&self.network, from, to);
-        let flow = self.network.start(self.now, path, size, None);
+        self.watch_links(request);
         self.set_purpose(flow, Purpose::Copy(request));
         self.count_transfer(size);
     }
@@ -117,40 +122,51 @@ impl Engine<'_> {
         let live = self.live_mut(request);
         let (from, to) = (live.prefill_node, live.decode_node);
         let input = live.request.input;
+        if !self.faults.is_alive(to) {
+            // It is lost, which the Conductor will find with the node.
+            return;
+        }
         let size = self.kv_bytes(from, input);
         let path = self.links.between(&self.network, from, to);
         let flow = self.network.start(self.now, path, size, limit);
         self.set_purpose(flow, Purpose::Stream(request));
         self.live_mut(request).stream = Some(flow);
+        self.watch_links(request);
     }
 
     /// Begins to load a sequence into HBM.
     pub(super) fn start_load(&mut self, node: NodeId, sequence: SequenceId, tokens: Tokens) {
         let size = self.kv_bytes(node, tokens);
+        let request = self.decode_node(node).batch.ticket(sequence).request.0;
         let path = self.links.load(node);
         let flow = self.network.start(self.now, path, size, None);
+        self.live_mut(request).load = Some(flow);
         self.set_purpose(flow, Purpose::Load(node, sequence));
     }
 
     /// Begins to read `blocks` blocks from a node's SSD for a request.
     pub(super) fn start_read(&mut self, node: NodeId, request: u64, blocks: u32) {
-        self.use_ssd(node, u64::from(blocks), Purpose::Read(request, self.now));
+        let flow = self.use_ssd(node, u64::from(blocks), Purpose::Read(request, self.now));
+        self.live_mut(request).read = Some(flow);
     }
 
     /// Begins to write `blocks` blocks to a node's SSD.
     pub(super) fn start_write(&mut self, node: NodeId, blocks: u64) {
-        self.use_ssd(node, blocks, Purpose::Write);
+        let flow = self.use_ssd(node, blocks, Purpose::Write);
+        self.writes.push((node, flow));
     }
 
-    fn use_ssd(&mut self, node: NodeId, blocks: u64, purpose: Purpose) {
+    fn use_ssd(&mut self, node: NodeId, blocks: u64, purpose: Purpose) -> FlowId {
         let size = self.kv_bytes(node, self.config.cluster.block * blocks);
         let path = self.links.ssd(node);
         let flow = self.network.start(self.now, path, size, None);
         self.set_purpose(flow, purpose);
+        flow
     }
 
     fn read_ended(&mut self, request: u64, started: Nanos) -> Result<(), SimError> {
         let live = self.live_mut(request);
+        live.read = None;
         let (node, job) = (
             live.prefill_node,
             live.job.expect("the request was delivered"),
@@ -172,7 +188,10 @@ impl Engine<'_> {
             Purpose::Stream(request) => self.stream_ended(request),
             Purpose::Load(node, sequence) => self.load_ended(node, sequence),
             Purpose::Read(request, started) => self.read_ended(request, started),
-            Purpose::Write => Ok(()),
+            Purpose::Write => {
+                self.writes.retain(|&(_, other)| other != flow);
+                Ok(())
+            }
         }
     }
 
@@ -184,6 +203,7 @@ impl Engine<'_> {
             first,
             pins,
             started,
+            ..
         } = std::mem::take(&mut live.copy)
         else {
             unreachable!("a copy that ends was sent")
@@ -216,7 +236,7 @@ impl Engine<'_> {
         self.result.transfers.time += now - first_token;
         let size = self.kv_bytes(node, input);
         self.count_transfer(size);
-        let ticket = ticket_of(request);
+        let ticket = self.ticket_of(request);
         self.tell(&Event::TransferFinished { ticket })?;
         self.release_prefill(request);
         let remaining = output - Tokens(1);

@@ -8,21 +8,13 @@ use crate::world::{Chunks, Node, PrefillNode};
 use conductor_core::cache::Tier;
 use conductor_core::cost::PromptCost;
 use conductor_core::event::Event;
-use conductor_core::ids::{NodeId, RequestId, Ticket};
+use conductor_core::ids::NodeId;
 use conductor_core::node::{CacheChanges, PrefillQueue, PrefillRun};
-use conductor_core::units::Tokens;
+use conductor_core::units::{Nanos, Tokens};
 use std::cmp::Reverse;
 
-/// The simulator has one attempt a try: nodes do not fail here. A try begins when the one before it has ended.
-pub(super) const fn ticket_of(request: u64) -> Ticket {
-    Ticket {
-        request: RequestId(request),
-        attempt: 0,
-    }
-}
-
 impl Engine<'_> {
-    fn prefill_node(&mut self, node: NodeId) -> &mut PrefillNode {
+    pub(super) fn prefill_node(&mut self, node: NodeId) -> &mut PrefillNode {
         match &mut self.nodes[node.index()] {
             Node::Prefill(machine) => machine,
             Node::Decode(_) | Node::Coupled(_) => {
@@ -39,17 +31,21 @@ impl Engine<'_> {
             .expect("a delivery is due only if there is one");
         self.set_delivery();
         let node = self.live_mut(request).prefill_node;
+        if !self.faults.is_alive(node) {
+            // It is lost, which the Conductor will find with the node.
+            return Ok(());
+        }
         if matches!(self.nodes[node.index()], Node::Coupled(_)) {
             return self.deliver_coupled(node, request);
         }
         let live = self.live_mut(request);
-        let input = live.request.input;
+        let (input, ticket) = (live.request.input, live.ticket());
         let blocks = std::mem::take(&mut live.request.blocks);
         let awaits = !matches!(live.copy, Copy::Nothing);
         let job = self
             .prefill_node(node)
             .queue
-            .enqueue(ticket_of(request), input, &blocks, awaits);
+            .enqueue(ticket, input, &blocks, awaits);
         let live = self.live_mut(request);
         live.request.blocks = blocks;
         live.job = Some(job);
@@ -102,28 +98,6 @@ impl Engine<'_> {
         self.report_changes(node)
     }
 
-    /// Tells the Conductor what the node's cache gained and lost.
-    pub(super) fn report_changes(&mut self, node: NodeId) -> Result<(), SimError> {
-        let changes = std::mem::take(&mut self.changes);
-        if changes.written > 0 {
-            self.start_write(node, changes.written);
-        }
-        if !changes.evicted.is_empty() {
-            self.tell(&Event::BlocksEvicted {
-                node,
-                blocks: (&changes.evicted[..]).into(),
-            })?;
-        }
-        if !changes.stored.is_empty() {
-            self.tell(&Event::BlocksStored {
-                node,
-                blocks: (&changes.stored[..]).into(),
-            })?;
-        }
-        self.changes = changes;
-        Ok(())
-    }
-
     /// Lets a node take its next request, a pipeline as soon as its first stage is free.
     pub(super) fn start_prefill(&mut self, node: NodeId) -> Result<(), SimError> {
         let now = self.now;
@@ -157,19 +131,23 @@ impl Engine<'_> {
     fn start_run(&mut self, node: NodeId, run: &PrefillRun) -> Result<(), SimError> {
         let request = run.ticket.request.0;
         let (now, mode) = (self.now, self.config.mode);
+        let tries = self.live_mut(request).record.tries;
         let Node::Prefill(machine) = &mut self.nodes[node.index()] else {
             unreachable!("{node} is asked for as a prefill node, as the cluster says it is")
         };
         // The first chunk bears the fixed cost; the others cost what they add.
         let in_hbm = self.config.cluster.block * u64::from(run.hits[Tier::Hbm as usize]);
         let loaded = run.cached.saturating_sub(in_hbm);
-        let end_of = |end| now + self.truth.prefill(node, run, end, loaded);
+        let slow = self.faults.slowness(node);
+        let end_of = |end| {
+            let time = self.truth.prefill(node, run, end, loaded);
+            now + Nanos(slow.of(time.0))
+        };
         let (finish, ends) = match (self.truth.prompt_cost(node), mode) {
             (PromptCost::Pipelined(pipeline), _) => {
                 let stages = &mut machine.stages;
-                let end = self
-                    .truth
-                    .pipelined(node, run, &pipeline, loaded, now, stages);
+                let how = (&pipeline, loaded, slow);
+                let end = self.truth.pipelined(node, run, how, now, stages);
                 (end, vec![end])
             }
             (_, Mode::FastForward) => {
@@ -184,7 +162,9 @@ impl Engine<'_> {
         };
         machine.running.push_back(Chunks {
             job: run.job,
-            request,
+            ticket: run.ticket,
+            tries,
+            in_vain: false,
             ends,
         });
         let hit = Tokens(
@@ -219,7 +199,8 @@ impl Engine<'_> {
         if !ends || !first.ends.is_empty() {
             return self.start_prefill(node);
         }
-        let (job, request) = (first.job, first.request);
+        let (job, ticket, tries, in_vain) = (first.job, first.ticket, first.tries, first.in_vain);
+        let request = ticket.request.0;
         let mut changes = std::mem::take(&mut self.changes);
         changes.clear();
         let machine = self.prefill_node(node);
@@ -228,7 +209,18 @@ impl Engine<'_> {
         debug_assert_eq!(finished, job);
         self.changes = changes;
         self.report_changes(node)?;
-        let ticket = ticket_of(request);
+        if in_vain {
+            self.prefill_node(node).queue.release(job);
+            self.faults.counts.in_vain += 1;
+            // Attempts are counted anew with each try: of an earlier one nothing is said.
+            if self
+                .live(request)
+                .is_none_or(|live| live.record.tries == tries)
+            {
+                self.tell(&Event::PrefillFinished { ticket })?;
+            }
+            return self.start_prefill(node);
+        }
         self.tell(&Event::PrefillFinished { ticket })?;
         let now = self.now;
         let live = self.live_mut(request);
@@ -237,7 +229,7 @@ impl Engine<'_> {
         if live.request.output == Tokens(1) {
             // The first token is the whole answer: nothing has to be decoded, and no KV has to arrive.
             let stream = live.stream.take();
-            live.record.decode = Some(conductor_core::units::Nanos::ZERO);
+            live.record.decode = Some(Nanos::ZERO);
             live.record.outcome = Outcome::Completed;
             if let Some(stream) = stream {
                 self.network.end(now, stream);

@@ -8,7 +8,7 @@
 
 use super::Engine;
 use crate::error::SimError;
-use crate::world::{self, Node};
+use crate::world::Node;
 use conductor_core::config::Role;
 use conductor_core::event::Event;
 use conductor_core::ids::NodeId;
@@ -28,15 +28,20 @@ pub struct RoleChange {
 impl Engine<'_> {
     /// Carries out the switches that were ordered, and says so.
     pub(super) fn change_roles(&mut self) -> Result<(), SimError> {
-        while let Some((node, role)) = self.switches.pop_front() {
-            let machine = &mut self.nodes[node.index()];
-            assert!(machine.is_idle(), "{node} is empty when it is switched");
-            *machine = world::machine(
-                &self.config.cluster,
-                self.config.policy.eviction,
-                node,
-                role,
-            );
+        for _ in 0..self.switches.len() {
+            let Some((node, role)) = self.switches.pop_front() else {
+                break;
+            };
+            if !self.faults.is_alive(node) {
+                continue;
+            }
+            if !self.nodes[node.index()].is_idle() {
+                assert!(self.faults.on(), "{node} is empty when it is switched");
+                // It computes for nobody; when that is over it is empty.
+                self.switches.push_back((node, role));
+                continue;
+            }
+            self.replace(node, role);
             let at = self.now;
             self.result.role_changes.push(RoleChange { at, node, role });
             self.tell(&Event::RoleChanged { node, role })?;
