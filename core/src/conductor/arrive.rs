@@ -133,17 +133,20 @@ impl Conductor {
             cluster: &self.cluster,
         };
         let mut prefill = self.prefill_policy.place(&context)?;
-        if !self.holds(prefill.node, input) {
-            // The policy does not know how large coupled nodes are: the first free one that can hold it takes it.
+        let tokens = input + self.policy.decode.output_reserve;
+        let handed_to = self.decode_policy.place(&self.decode_books, tokens);
+        // Where the answer would be made if the prompt were computed on `node`.
+        let answers = |node: NodeId| match self.cluster.nodes[node.index()].role {
+            Role::Coupled => (tokens <= self.decode_books.capacity(node)).then_some(node),
+            Role::Prefill | Role::Decode => handed_to,
+        };
+        if answers(prefill.node).is_none() {
+            // Prefill policies do not look at room for answers: the first free one that leads to some takes it.
             let by_free = self.prefill_books.by_free();
-            let other = by_free.iter().find(|&&node| self.holds(node, input))?;
+            let other = by_free.iter().find(|&&node| answers(node).is_some())?;
             prefill = context.placement(*other);
         }
-        let tokens = input + self.policy.decode.output_reserve;
-        let decode = match self.cluster.nodes[prefill.node.index()].role {
-            Role::Coupled => prefill.node,
-            Role::Prefill | Role::Decode => self.decode_policy.place(&self.decode_books, tokens)?,
-        };
+        let decode = answers(prefill.node)?;
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
         let stretch = self.predict(arrival, decode, self.now + ttft);
         Some(Placed {
@@ -157,27 +160,32 @@ impl Conductor {
     /// Why a request of this length could not be placed. One that only a node that is down could hold may come again.
     fn nowhere_for(&self, input: Tokens) -> Refusal {
         let tokens = input + self.policy.decode.output_reserve;
-        let waits = |(i, spec): (usize, &NodeSpec)| {
-            let node = NodeId(i as u16);
-            let up = self.prefill_books.is_up(node)
-                || self.decode_books.is_up(node)
-                || self.roles.is_leaving(node);
-            spec.role != Role::Prefill && !up && tokens <= self.decode_books.capacity(node)
+        let is_away = |node| {
+            !self.prefill_books.is_up(node)
+                && !self.decode_books.is_up(node)
+                && !self.roles.is_leaving(node)
         };
+        let any = |is: &dyn Fn(NodeId, Role) -> bool| {
+            let nodes = self.cluster.nodes.iter().enumerate();
+            let mut nodes =
+                nodes.map(|(i, spec): (usize, &NodeSpec)| (NodeId(i as u16), spec.role));
+            nodes.any(|(node, role)| is(node, role))
+        };
+        let could = |node| tokens <= self.decode_books.capacity(node);
+        let decode_away = |node, role| role != Role::Prefill && is_away(node) && could(node);
+        let decode_there =
+            |node, role| role == Role::Decode && self.decode_books.is_up(node) && could(node);
+        let prefill_away = |node, role| role == Role::Prefill && is_away(node);
         match self.nowhere() {
-            (RejectReason::PromptTooLong, _)
-                if self.cluster.nodes.iter().enumerate().any(waits) =>
-            {
+            (RejectReason::PromptTooLong, _) if any(&decode_away) => {
                 (RejectReason::NoDecodeNode, Nanos::SECOND)
+            }
+            // Only coupled nodes are up that compute prompts, and they are too small.
+            (RejectReason::PromptTooLong, _) if any(&decode_there) && any(&prefill_away) => {
+                (RejectReason::NoPrefillNode, Nanos::SECOND)
             }
             other => other,
         }
-    }
-
-    /// False if the node is a coupled one that can never hold the request.
-    fn holds(&self, node: NodeId, input: Tokens) -> bool {
-        let tokens = input + self.policy.decode.output_reserve;
-        self.decode_books.takes_kv(node) || tokens <= self.decode_books.capacity(node)
     }
 
     /// Why nothing could be placed on the nodes that are up.
