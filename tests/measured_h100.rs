@@ -1,11 +1,17 @@
-//! The simulator's coupled engine against 45 measurements: Llama-3.1-70B FP8 with vLLM on H100s, a closed loop of clients.
+//! The simulator's coupled engine against 45 measurements: Llama-3.1-70B FP8 with vLLM on H100s, a closed loop of
+//! clients.
 //!
-//! The profiles are fitted to the points with 8 and 32 clients (`experiments/CALIBRATION.md`), in closed form, without the
-//! simulator; the points with 4, 16 and 64 clients judge. Each is simulated as it was measured, as far as the file says:
-//! one node, chunked prefill with 8,192 tokens a pass (vLLM's default there), 10 requests a client, no shared prefix. What
-//! the closed form had to leave out is simulated too: TP2 with more KV than fits, where requests wait and lose their KV.
+//! The profiles are fitted to the points with 8 and 32 clients (`experiments/CALIBRATION.md`), in closed form, without
+//! the
+//! simulator; the points with 4, 16 and 64 clients judge. Each is simulated as it was measured, as far as the file
+//! says:
+//! one node, chunked prefill with 8,192 tokens a pass (vLLM's default there), 10 requests a client, no shared prefix.
+//! What
+//! the closed form had to leave out is simulated too: TP2 with more KV than fits, where requests wait and lose their
+//! KV.
 //!
-//! `cargo test --test all measured -- --nocapture` prints the table. Disaggregated points of the file are of models that
+//! `cargo test --test all measured -- --nocapture` prints the table. Disaggregated points of the file are of models
+//! that
 //! no profile exists for.
 
 use crate::common::{file, root};

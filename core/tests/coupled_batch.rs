@@ -1,5 +1,6 @@
 //! `CoupledBatch` beside a literal model of such an engine, step by step and at once, with HBM so small that requests
-//! wait, lose their KV and are given up. At one instant the end of a pass comes before arrivals, and the next pass is planned
+//! wait, lose their KV and are given up. At one instant the end of a pass comes before arrivals, and the next pass is
+//! planned
 //! at once.
 
 mod slow;

@@ -77,7 +77,8 @@ impl Truth {
         self.costs.of(node).load(loaded)
     }
 
-    /// When the prompt that starts `now` is computed, `loaded` of its tokens having to be loaded and the node being slower
+    /// When the prompt that starts `now` is computed, `loaded` of its tokens having to be loaded and the node being
+    /// slower
     /// than usual by a factor, after which time it keeps the first of the node's stages;
     /// `stages`
     /// says until when each is busy.

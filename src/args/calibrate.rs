@@ -72,7 +72,8 @@ pub(crate) struct CalibrateArgs {
     /// hbm_kv_tokens, prefill_chunk_tokens, nic_gbytes_per_s, load_gbytes_per_s, hit_base_s or cached_token_s.
     #[arg(long, value_name = "KEY=NUMBER # reason")]
     pub(crate) set: Vec<String>,
-    /// Make every timing longer by this many seconds for each computed token: "SECONDS # reason". For hardware that was not
+    /// Make every timing longer by this many seconds for each computed token: "SECONDS # reason". For hardware that was
+    /// not
     /// measured and differs in one part, as in slower links; the profile says that it is derived.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) token_slower: Option<String>,

@@ -146,7 +146,8 @@ impl Batch {
         member.remaining -= Tokens(1);
     }
 
-    /// Lets a member leave, silently, with the end of the run, which must be with the step that is under way. False if it
+    /// Lets a member leave, silently, with the end of the run, which must be with the step that is under way. False if
+    /// it
     /// is not in the batch: then it is the caller's to forget.
     pub(super) fn cancel(&mut self, place: u32) -> bool {
         let member = &mut self.members[place as usize];

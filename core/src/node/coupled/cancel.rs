@@ -7,7 +7,8 @@ use super::{CoupledBatch, PlaceId};
 use crate::ids::Ticket;
 
 impl CoupledBatch {
-    /// Takes a request that is here out. True if it is in what is under way: it leaves when that ends, which must be with
+    /// Takes a request that is here out. True if it is in what is under way: it leaves when that ends, which must be
+    /// with
     /// the step that is under way.
     pub fn cancel(&mut self, id: PlaceId) -> bool {
         let place = id.0;
