@@ -92,15 +92,35 @@ mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
+    /// Eight nodes that compute prompts: all alike, or of several GPUs, some of them pipelines, some coupled.
+    fn cluster(mixed: bool) -> ClusterConfig {
+        if !mixed {
+            return ClusterConfig::built_in("8p1d").expect("built in");
+        }
+        let groups = [
+            "count = 2\nrole = \"prefill\"\nprofile = \"h100-llama3-70b-tp8\"\n",
+            "count = 2\nrole = \"prefill\"\npipeline = 3\nchunk_tokens = 700\n",
+            "count = 2\nrole = \"prefill\"\nprofile = \"a100-llama3-70b-tp4\"\n",
+            "count = 2\nrole = \"coupled\"\n",
+            "count = 1\nrole = \"decode\"\n",
+        ];
+        let groups = groups.map(|group| alloc::format!("[[nodes]]\n{group}"));
+        ClusterConfig::parse(
+            &alloc::format!("name = \"mixed\"\n{}", groups.concat()),
+            &[],
+        )
+        .expect("valid")
+    }
+
     proptest! {
         /// The walk with its bound gives what scoring each node gives.
         #[test]
         fn the_winner_is_the_smallest_of_all(
             held in proptest::collection::vec(0_u32..9, 8),
             work in proptest::collection::vec((0_u64..4, any::<bool>()), 8),
-            blocks in 1_u32..9, now in 0_u64..6, local: bool, threshold in prop_oneof![Just(None), (1000_u32..4000).prop_map(Some)],
+            blocks in 1_u32..9, now in 0_u64..6, local: bool, mixed: bool, threshold in prop_oneof![Just(None), (1000_u32..4000).prop_map(Some)],
         ) {
-            let cluster = ClusterConfig::built_in("8p1d").expect("built in");
+            let cluster = cluster(mixed);
             let costs = cluster.estimate();
             let chain: Vec<BlockHash> = (0..u64::from(blocks)).map(BlockHash).collect();
             let mut index = BlockIndex::new(9, 100, 100);
