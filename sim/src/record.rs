@@ -3,6 +3,7 @@
 //! A request is one thing that a user wants, however often its client tries. Times from its arrival are from the first
 //! try's; where it was, what it reused and how it ended are the last try's; what earlier tries cost is kept apart.
 
+use crate::parts::Moments;
 use conductor_core::action::RejectReason;
 use conductor_core::ids::{ClassId, NodeId, RequestId, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
@@ -81,6 +82,8 @@ pub struct RequestRecord {
     pub tbt: Option<Nanos>,
     /// First to last token.
     pub decode: Option<Nanos>,
+    /// When its last try passed from one part of its way to the next.
+    pub moments: Moments,
     /// How it ended: how its last try did.
     pub outcome: Outcome,
 }
@@ -112,6 +115,7 @@ impl RequestRecord {
             ttft: None,
             tbt: None,
             decode: None,
+            moments: Moments::NONE,
             outcome: Outcome::Completed,
         }
     }
@@ -123,6 +127,7 @@ impl RequestRecord {
         self.placed = None;
         (self.hit_blocks, self.hit, self.prefill) = (0, Tokens::ZERO, Nanos::ZERO);
         (self.ttft, self.tbt, self.decode) = (None, None, None);
+        self.moments = Moments::NONE;
     }
 
     /// The prefills of all tries.

@@ -5,5 +5,6 @@ mod clusters;
 mod invariants;
 mod links;
 mod modes;
+mod parts;
 mod retries;
 mod roles;

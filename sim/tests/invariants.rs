@@ -85,7 +85,7 @@ proptest! {
     #[test]
     fn every_run_is_causal_and_loses_nothing(scenario in prop_oneof![3 => scenarios(), 1 => switching(), 2 => coupled()]) {
         let mut journal = Vec::new();
-        let observer = Observer { journal: Some(&mut journal), progress: None };
+        let observer = Observer { journal: Some(&mut journal), ..Observer::default() };
         let result = scenario.run_observed(Mode::FastForward, observer);
         let config = scenario.config(Mode::FastForward);
         prop_assert_eq!(result.records.len(), scenario.requests.len());
@@ -122,7 +122,7 @@ proptest! {
 
         // The same again gives the same bytes.
         let mut again = Vec::new();
-        let observer = Observer { journal: Some(&mut again), progress: None };
+        let observer = Observer { journal: Some(&mut again), ..Observer::default() };
         let repeated = scenario.run_observed(Mode::FastForward, observer);
         prop_assert!(journal == again, "equal journals");
         prop_assert_eq!(files(&config, &result), files(&config, &repeated));

@@ -35,7 +35,7 @@ fn journaled(scenario: &Scenario, config: &RunConfig) -> (RunResult, Vec<u8>) {
     let mut journal = Vec::new();
     let observer = Observer {
         journal: Some(&mut journal),
-        progress: None,
+        ..Observer::default()
     };
     let requests = scenario.requests.iter().cloned().map(Ok::<_, Infallible>);
     let result = run(config, requests, observer).expect("the run ends");

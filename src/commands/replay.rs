@@ -186,6 +186,7 @@ fn run(job: &Job, journal: Option<&Path>) -> Result<Done, Failure> {
             .as_mut()
             .map(|writer| &mut **writer as &mut dyn Write),
         progress: Some(&mut report),
+        ..Observer::default()
     };
     let done = execute(job, observer);
     bar.finish_and_clear();
