@@ -6,6 +6,7 @@
 
 use crate::blocks::Splitter;
 use crate::classes::ClassShares;
+use crate::single::{self, Single};
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -110,6 +111,8 @@ pub enum Source {
     Trace(PathBuf),
     /// A generator.
     Generated(Box<Workload>),
+    /// One request.
+    Single(Single),
 }
 
 /// A workload that can be opened any number of times, each time with the same requests.
@@ -203,6 +206,21 @@ impl WorkloadInput {
         })
     }
 
+    /// One request alone.
+    #[must_use]
+    pub(crate) fn single() -> Self {
+        Self::new(single::NAME, Source::Single(Single::default()))
+    }
+
+    /// Requests at its beginning that are there only for those that follow; reports leave them out.
+    #[must_use]
+    pub fn warm_up(&self) -> u64 {
+        match &self.source {
+            Source::Single(single) => single.warm_up(self.block),
+            Source::Trace(_) | Source::Generated(_) => 0,
+        }
+    }
+
     fn new(name: &str, source: Source) -> Self {
         Self {
             name: name.to_string(),
@@ -240,7 +258,9 @@ impl WorkloadInput {
                 found: value.to_string(),
             })
         };
-        if Splitter::new(self.ids, self.block).is_none() {
+        // A single request is made of blocks of any size.
+        let is_single = matches!(self.source, Source::Single(_));
+        if !is_single && Splitter::new(self.ids, self.block).is_none() {
             return Err(InputError::BlockTokens {
                 workload: self.name.clone(),
                 block: self.block.0,
@@ -283,6 +303,9 @@ impl WorkloadInput {
                 let mut workload = workload.clone();
                 workload.arrivals.grid_s = self.grid_s.unwrap_or(workload.arrivals.grid_s);
                 Box::new(workload.generate(self.seed, &options).map(Ok))
+            }
+            Source::Single(single) => {
+                return Ok(Box::new(single.requests(self.block).into_iter().map(Ok)));
             }
         };
         let (speed, output) = (self.speed, self.output);

@@ -73,7 +73,10 @@ fn streams_into_one_node_share_its_link() {
         let prefill = result.records[0].prefill.as_secs_f64();
         let together = time((count * input * TOKEN) as f64, nic) - prefill;
         // The link is full from the first byte on, so all end when it has carried all.
-        assert_close(result.transfers().time.as_secs_f64(), together * count as f64);
+        assert_close(
+            result.transfers().time.as_secs_f64(),
+            together * count as f64,
+        );
     }
 }
 
