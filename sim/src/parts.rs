@@ -90,7 +90,16 @@ impl Parts {
     }
 }
 
-/// Means of [`Parts`] over the completed requests, in seconds; together they are the mean of `e2e_s`.
+impl Parts {
+    /// All but the last part.
+    #[must_use]
+    pub fn before_decode(&self) -> Nanos {
+        let prefilled = self.held + self.schedule + self.fetch + self.queue + self.prefill;
+        prefilled + self.transfer + self.load
+    }
+}
+
+/// Means of [`Parts`] over the completed requests, in seconds; `before_decode` and `decode` are together the mean of `e2e_s`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PartsReport {
     /// See [`Parts::held`].
@@ -109,6 +118,9 @@ pub struct PartsReport {
     pub load: f64,
     /// See [`Parts::decode`].
     pub decode: f64,
+    /// All but `decode`: first arrival until the KV is where decoding goes on. The mean of `ttft_s` has no `transfer` and
+    /// `load`; figures whose time to first token has them are to be compared with this.
+    pub before_decode: f64,
 }
 
 impl PartsReport {
@@ -127,6 +139,7 @@ impl PartsReport {
             transfer: mean(|parts| parts.transfer),
             load: mean(|parts| parts.load),
             decode: mean(|parts| parts.decode),
+            before_decode: mean(Parts::before_decode),
         }
     }
 }
