@@ -1,6 +1,6 @@
 //! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`, and by index into its lists:
-//! `accepted_by_prompt_quartile.3`. Of runs of kind `pool` the report is another, and copies of watched blocks are there
-//! if any are watched.
+//! `accepted_by_prompt_quartile.3`. Runs of kind `pool` have another report; copies of watched blocks are in it only if
+//! any are watched.
 
 use crate::pool::PoolReport;
 use crate::spec::RunKind;

@@ -223,7 +223,8 @@ impl Parts<'_> {
                 .map_err(|error| refused(setting, &error))?;
         }
         let mut text = toml::Value::try_from(cluster.text()).expect("text forms are TOML");
-        // What is wrong with one setting alone may be right with those behind it; what stays wrong is its fault.
+        // What is wrong with one setting alone may be right with those behind it; what is wrong with all of them is the
+        // fault of the first with which it was.
         let mut fault = None;
         for setting in self.of(Part::Cluster) {
             let value = toml::Value::try_from(&setting.value).expect("a plain value");
@@ -235,7 +236,10 @@ impl Parts<'_> {
             });
             match found {
                 Ok(found) => (cluster, fault) = (found, None),
-                Err(error) => fault = fault.or(Some(error)),
+                Err(error) => {
+                    let same = |fault: &SpecError| fault.message == error.message;
+                    fault = fault.filter(same).or(Some(error));
+                }
             }
         }
         fault.map_or(Ok(cluster), |error| Err(error.into()))

@@ -35,7 +35,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 17] = built_in![
+const BUILT_IN: [(&str, &str); 28] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -53,6 +53,17 @@ const BUILT_IN: [(&str, &str); 17] = built_in![
     "sensitivity-noise",
     "retries",
     "role-switching",
+    "pd-ratio",
+    "bandwidth",
+    "breakdown",
+    "replicas",
+    "cache-capacity",
+    "prefill-scheduling-v3",
+    "pipeline",
+    "pipeline-alone",
+    "tiers",
+    "block-size",
+    "compression",
 ];
 
 /// A parsed experiment.

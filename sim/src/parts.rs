@@ -99,7 +99,8 @@ impl Parts {
     }
 }
 
-/// Means of [`Parts`] over the completed requests, in seconds; `before_decode` and `decode` are together the mean of `e2e_s`.
+/// Means of [`Parts`] over the completed requests, in seconds; `before_decode` and `decode` are together the mean of
+/// `e2e_s`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PartsReport {
     /// See [`Parts::held`].
@@ -118,8 +119,8 @@ pub struct PartsReport {
     pub load: f64,
     /// See [`Parts::decode`].
     pub decode: f64,
-    /// All but `decode`: first arrival until the KV is where decoding goes on. The mean of `ttft_s` has no `transfer` and
-    /// `load`; figures whose time to first token has them are to be compared with this.
+    /// All but `decode`: first arrival until the KV is where decoding goes on. The mean of `ttft_s` has no `transfer`
+    /// and `load`; figures whose time to first token has them are to be compared with this.
     pub before_decode: f64,
 }
 

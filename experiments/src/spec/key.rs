@@ -18,8 +18,9 @@ pub struct Key {
 /// What settings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Where requests come from: `name`, `cached` (of a single request), `classes`, `duration_s`, `limit`,
-    /// `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below `retry` how clients try again (`conductor_sim::RetryText`).
+    /// Where requests come from: `name`, `cached` (of a single request), `classes`, `concurrency`, `duration_s`,
+    /// `limit`, `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below
+    /// `retry` how clients try again (`conductor_sim::RetryText`).
     Workload,
     /// A cluster file's keys.
     Cluster,

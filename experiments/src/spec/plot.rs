@@ -1,7 +1,7 @@
 //! What an experiment draws, as data: which runs are where on a picture, under which names.
 //!
-//! Not here: the values (`raw.csv`, `loads.csv` and `replicas.csv` of a results folder have them) and drawing, which is not this
-//! package's business.
+//! Not here: the values (`raw.csv`, `loads.csv` and `replicas.csv` of a results folder have them) and drawing, which is
+//! not this package's business.
 
 use crate::metric::Metric;
 
@@ -123,9 +123,9 @@ pub struct ReplicasPlot {
 /// A published curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedCurve {
-    /// A built-in curve, or a CSV file: of loads with the columns `time_s`, `prefill_load` and `decode_load` (shares), of
-    /// replicas with `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: the curve is left
-    /// out.
+    /// A built-in curve, or a CSV file: of loads with the columns `time_s`, `prefill_load` and `decode_load` (shares),
+    /// of replicas with `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: the curve is
+    /// left out.
     pub file: String,
     /// Where it is published.
     pub source: String,
