@@ -135,7 +135,8 @@ impl TieredCache {
         let in_dram = self.dram.match_chain(&[block]) == 1;
         let was_here = in_dram || ssd.match_chain(&[block]) == 1;
         if !in_dram && self.dram.len() >= self.dram.capacity() {
-            (self.gone.clear(), self.new.clear());
+            self.gone.clear();
+            self.new.clear();
             let depth = self.dram.evict_one(&mut self.gone)?;
             let place = ssd.insert(self.gone[0], depth, &mut self.new, &mut self.gone);
             changes.written += self.new.len() as u64;
@@ -165,7 +166,8 @@ impl TieredCache {
         let Some(hbm) = &mut self.hbm else { return };
         // From the last to the first, so that the front, which more prompts share, is the more recent one.
         for (depth, &block) in chain.iter().enumerate().rev() {
-            (self.new.clear(), self.gone.clear());
+            self.new.clear();
+            self.gone.clear();
             let slot = hbm.insert(block, depth as u32, &mut self.new, &mut self.gone);
             if let Some(slot) = slot {
                 hbm.unpin(&[slot]);
