@@ -73,9 +73,9 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
                 let root = &options.root;
                 jobs.push(match spec.kind {
                     RunKind::Simulation => {
-                        Work::Simulation(plan::job(spec, run, seed, fitted, root)?)
+                        Work::Simulation(Box::new(plan::job(spec, run, seed, fitted, root)?))
                     }
-                    RunKind::Pool => Work::Pool(plan::pool_job(spec, run, seed, root)?),
+                    RunKind::Pool => Work::Pool(Box::new(plan::pool_job(spec, run, seed, root)?)),
                 });
             }
         }
@@ -110,8 +110,8 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
 
 /// One run to be done.
 enum Work {
-    Simulation(Job),
-    Pool(PoolJob),
+    Simulation(Box<Job>),
+    Pool(Box<PoolJob>),
 }
 
 /// What a step of the fit may fail with, before it has its key.

@@ -161,7 +161,7 @@ fn sharing_below_a_block_is_added_where_a_prefix_breaks() {
     // Block 9 is not the block that most prompts begin with.
     let other = of(&[9, 2], 1_000);
     assert_eq!(
-        added(&[first.clone(), first, other, of(&[9, 3], 1_000)]),
+        added(&[first.clone(), first, other, of(&[9, 4], 1_000)]),
         256
     );
 }
