@@ -7,7 +7,7 @@
 use crate::blocks::Splitter;
 use crate::classes::ClassShares;
 use crate::single::{self, Single};
-use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
+use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile, ProfileText};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::RetryConfig;
@@ -373,8 +373,17 @@ pub fn cluster(name: &str, block: Option<Tokens>) -> Result<ClusterConfig, Input
     };
     let mut text = config.text().clone();
     text.block_tokens = block.0;
-    ClusterConfig::from_text(text, &config.profiles)
+    // As in their files: those of a cluster that compresses are of compressed KV already.
+    let profiles: Result<Vec<_>, _> = config.profile_texts().iter().map(profile_of).collect();
+    profiles
+        .and_then(|profiles| ClusterConfig::from_text(text, &profiles))
         .map_err(|error| InputError::Config { path, error })
+}
+
+/// A profile from its text form.
+pub(crate) fn profile_of(text: &ProfileText) -> Result<Profile, ConfigError> {
+    let text = toml::to_string(text);
+    Profile::parse(&text.expect("a profile is plain tables of numbers and strings"))
 }
 
 /// A profile by built-in name or TOML file.

@@ -10,9 +10,7 @@ use crate::inputs::{self, Source, WorkloadInput};
 use crate::pool::PoolJob;
 use crate::single;
 use crate::spec::{Part, Setting, Spec, SpecError, Value};
-use conductor_core::config::{
-    ClusterConfig, ClusterText, ConfigError, PolicyConfig, Profile, ProfileText,
-};
+use conductor_core::config::{ClusterConfig, ClusterText, ConfigError, PolicyConfig, ProfileText};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_sim::{RetryConfig, RetryText};
@@ -217,7 +215,7 @@ impl Parts<'_> {
         for setting in self.of(Part::Profile) {
             for profile in &mut profiles {
                 *profile = patch(profile, setting)?;
-                parsed(profile).map_err(|error| refused(setting, &error))?;
+                inputs::profile_of(profile).map_err(|error| refused(setting, &error))?;
             }
             cluster = clustered(cluster.text().clone(), &profiles)
                 .map_err(|error| refused(setting, &error))?;
@@ -255,14 +253,12 @@ impl Parts<'_> {
     }
 }
 
-fn parsed(profile: &ProfileText) -> Result<Profile, ConfigError> {
-    let text = toml::to_string(profile);
-    Profile::parse(&text.expect("a profile is plain tables of numbers and strings"))
-}
-
 /// A cluster of these profiles.
 fn clustered(text: ClusterText, profiles: &[ProfileText]) -> Result<ClusterConfig, ConfigError> {
-    let profiles = profiles.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
+    let profiles = profiles
+        .iter()
+        .map(inputs::profile_of)
+        .collect::<Result<Vec<_>, _>>()?;
     ClusterConfig::from_text(text, &profiles)
 }
 

@@ -1,5 +1,7 @@
 //! What the experiments of single figures need: a request alone, settings of some nodes, one pool, watched blocks.
 
+use conductor_core::units::Tokens;
+use conductor_experiments::inputs;
 use conductor_experiments::{ExperimentReport, RunOptions, Spec, run, write_results};
 
 fn ran(text: &str) -> Result<ExperimentReport, String> {
@@ -152,4 +154,22 @@ fn watched_blocks_are_in_the_report_and_in_a_table() {
         error.contains("watch.ranks: expected ranks of which the workload has blocks"),
         "{error}"
     );
+}
+
+/// Blocks of another size are no reason to compress KV twice.
+#[test]
+fn a_cluster_compresses_once_whatever_its_blocks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("kv.toml");
+    let text = "name = \"kv\"\n[[nodes]]\ncount = 1\nrole = \"prefill\"\n[[nodes]]\ncount = 1\nrole = \"decode\"\n\
+                [kv]\ncompression = 4\ncompress_gbytes_per_s = 100\ndecompress_gbytes_per_s = 100\n";
+    std::fs::write(&path, text).expect("written");
+    let path = path.to_str().expect("a plain path");
+    let as_written = inputs::cluster(path, None).expect("valid");
+    assert_eq!(
+        inputs::cluster(path, Some(Tokens(512))).expect("valid"),
+        as_written
+    );
+    let small = inputs::cluster(path, Some(Tokens(64))).expect("valid");
+    assert_eq!(small.profiles, as_written.profiles);
 }
