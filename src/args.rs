@@ -239,6 +239,10 @@ pub(crate) struct TraceCacheArgs {
     /// What capacities count.
     #[arg(long, value_enum, default_value_t = UnitArg::Blocks)]
     pub(crate) unit: UnitArg,
+    /// Count hits in tokens, with what ids of 512 tokens do not show: a system prompt of 880 tokens that is shared
+    /// whole, and half a block wherever else a prefix breaks (an assumption; see experiments/FIGURES.md).
+    #[arg(long)]
+    pub(crate) sub_block: bool,
     /// Print one JSON document and nothing else.
     #[arg(long)]
     pub(crate) json: bool,

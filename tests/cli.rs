@@ -29,7 +29,7 @@ fn a_run_has_the_fixed_keys_and_adds_up() {
                  first_try_ratio eventual_ratio rejected rejected_after_prefill unfinished \
                  ttft_s tbt_s tpot_s e2e_s effective_ratio slo goodput_rps goodput_tokens_per_s hit_ratio_tokens \
                  hit_ratio_blocks prefill_gpu_s_mean prefill_load decode_load steady_prefill_load steady_decode_load load_correlation wasted_prefill_s \
-                 accepted_by_prompt_quartile transfer tiers recomputed replications role_switches simulated_s wall_s \
+                 accepted_by_prompt_quartile parts_s transfer tiers recomputed replications role_switches simulated_s wall_s \
                  cpu_s peak_rss_mb events decisions nodes_prefill nodes_decode nodes_coupled input_tokens output_tokens \
                  digest";
     assert_eq!(keys(&run), fixed.split_whitespace().collect());
@@ -44,7 +44,10 @@ fn a_run_has_the_fixed_keys_and_adds_up() {
         keys(&run["prefill_load"]),
         BTreeSet::from(["mean", "sd", "max"])
     );
-    assert_eq!(keys(&run["transfer"]), BTreeSet::from(["gb", "mean_s"]));
+    assert_eq!(
+        keys(&run["transfer"]),
+        BTreeSet::from(["gb", "mean_s", "copies", "streams"])
+    );
     assert_eq!(run["requests"], 300);
     assert_eq!(
         run["completed"].as_u64().unwrap() + run["rejected"].as_u64().unwrap(),

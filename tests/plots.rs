@@ -129,3 +129,44 @@ fn a_folder_without_results_is_refused() {
         assert!(error.contains("expected a results folder"), "{error}");
     }
 }
+
+#[test]
+fn copies_of_watched_blocks_are_drawn_with_the_published_ones() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    let spec = "name = \"copies\"\ntitle = \"t\"\nsource = \"s\"\ncluster = \"3p1d\"\npolicies = [\"round-robin\"]\n\
+                [workload]\nname = \"kimi-toolagent\"\nrequests = 100\n\
+                [watch]\nranks = [1, 50]\nperiod_s = 5\n\
+                [[plots]]\nfile = \"copies\"\nkind = \"replicas\"\ntitle = \"Copies\"\npanels = \"policy\"\n\
+                published = { file = \"points.csv\", source = \"Fig 0\" }\n";
+    fs::write(at.join("copies.toml"), spec).expect("written");
+    let points = "panel,rank,time_s,replicas\nround-robin,50,5,2\nelsewhere,1,5,2\n";
+    fs::write(at.join("points.csv"), points).expect("written");
+    stdout(&["experiment", "run", "copies.toml", "--out", "out"], at);
+    let results = at.join("out/copies");
+    let svg = read(&results, "copies.svg");
+    for part in [
+        ">rank 1<",
+        ">rank 50<",
+        ">published<",
+        "nodes that hold the block",
+    ] {
+        assert!(svg.contains(part), "{part}");
+    }
+    // Without the published points it is drawn all the same, without samples it is not.
+    fs::remove_file(results.join("copies-published.csv")).expect("removed");
+    stdout(&["experiment", "plot", "out"], at);
+    assert!(!read(&results, "copies.svg").contains(">published<"));
+    fs::write(
+        results.join("replicas.csv"),
+        "cell,seed,rank,time_s,replicas\n",
+    )
+    .expect("written");
+    let output = conductor(&["experiment", "plot", "out"], at);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("no sample of the run \"policy round-robin\""),
+        "{error}"
+    );
+}

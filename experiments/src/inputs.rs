@@ -6,7 +6,8 @@
 
 use crate::blocks::Splitter;
 use crate::classes::ClassShares;
-use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
+use crate::single::{self, Single};
+use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile, ProfileText};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::{FaultError, FaultPlan, RetryConfig};
@@ -118,6 +119,8 @@ pub enum Source {
     Trace(PathBuf),
     /// A generator.
     Generated(Box<Workload>),
+    /// One request.
+    Single(Single),
 }
 
 /// A workload that can be opened any number of times, each time with the same requests.
@@ -211,6 +214,21 @@ impl WorkloadInput {
         })
     }
 
+    /// One request alone.
+    #[must_use]
+    pub(crate) fn single() -> Self {
+        Self::new(single::NAME, Source::Single(Single::default()))
+    }
+
+    /// Requests at its beginning that are there only for those that follow; reports leave them out.
+    #[must_use]
+    pub fn warm_up(&self) -> u64 {
+        match &self.source {
+            Source::Single(single) => single.warm_up(self.block),
+            Source::Trace(_) | Source::Generated(_) => 0,
+        }
+    }
+
     fn new(name: &str, source: Source) -> Self {
         Self {
             name: name.to_string(),
@@ -248,7 +266,9 @@ impl WorkloadInput {
                 found: value.to_string(),
             })
         };
-        if Splitter::new(self.ids, self.block).is_none() {
+        // A single request is made of blocks of any size.
+        let is_single = matches!(self.source, Source::Single(_));
+        if !is_single && Splitter::new(self.ids, self.block).is_none() {
             return Err(InputError::BlockTokens {
                 workload: self.name.clone(),
                 block: self.block.0,
@@ -291,6 +311,9 @@ impl WorkloadInput {
                 let mut workload = workload.clone();
                 workload.arrivals.grid_s = self.grid_s.unwrap_or(workload.arrivals.grid_s);
                 Box::new(workload.generate(self.seed, &options).map(Ok))
+            }
+            Source::Single(single) => {
+                return Ok(Box::new(single.requests(self.block).into_iter().map(Ok)));
             }
         };
         let (speed, output) = (self.speed, self.output);
@@ -369,8 +392,17 @@ pub fn cluster(name: &str, block: Option<Tokens>) -> Result<ClusterConfig, Input
     };
     let mut text = config.text().clone();
     text.block_tokens = block.0;
-    ClusterConfig::from_text(text, &config.profiles)
+    // As in their files: those of a cluster that compresses are of compressed KV already.
+    let profiles: Result<Vec<_>, _> = config.profile_texts().iter().map(profile_of).collect();
+    profiles
+        .and_then(|profiles| ClusterConfig::from_text(text, &profiles))
         .map_err(|error| InputError::Config { path, error })
+}
+
+/// A profile from its text form.
+pub(crate) fn profile_of(text: &ProfileText) -> Result<Profile, ConfigError> {
+    let text = toml::to_string(text);
+    Profile::parse(&text.expect("a profile is plain tables of numbers and strings"))
 }
 
 /// A profile by built-in name or TOML file.

@@ -17,11 +17,14 @@ pub mod loads;
 pub mod measure;
 pub mod metric;
 mod plan;
+pub mod pool;
 pub mod report;
 pub mod results;
 pub mod runner;
+pub mod single;
 pub mod spec;
 pub mod statistics;
+pub mod watch;
 
 pub use error::ExperimentError;
 pub use report::ExperimentReport;

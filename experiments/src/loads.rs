@@ -3,7 +3,7 @@
 //! One sample every 15 s, as in Fig 9 of the paper: single samples, not means over the 15 s, so that a swing stays as
 //! large as it is. Not here: drawing.
 
-use crate::spec::{LoadsPlot, PlotKind, PublishedLoads, Spec};
+use crate::spec::{LoadsPlot, PlotKind, PublishedCurve, Spec};
 use conductor_core::units::Nanos;
 use conductor_sim::timeline::Timeline;
 use std::collections::BTreeSet;
@@ -13,10 +13,16 @@ use std::fmt::Write as _;
 const PERIOD: Nanos = Nanos::from_secs(15);
 
 /// Curves that come with the built-in experiments.
-const BUILT_IN: [(&str, &str); 1] = [(
-    "v3-fig9-load.csv",
-    include_str!("../specs/published/v3-fig9-load.csv"),
-)];
+const BUILT_IN: [(&str, &str); 2] = [
+    (
+        "v3-fig9-load.csv",
+        include_str!("../specs/published/v3-fig9-load.csv"),
+    ),
+    (
+        "fast-fig11-replicas.csv",
+        include_str!("../specs/published/fast-fig11-replicas.csv"),
+    ),
+];
 
 /// The loads of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +48,7 @@ pub struct LoadSample {
 pub(crate) fn wanted(spec: &Spec) -> BTreeSet<usize> {
     let plots = spec.plots.iter().filter_map(|plot| match &plot.kind {
         PlotKind::Loads(plot) => Some(plot),
-        PlotKind::Lines(_) | PlotKind::Bars(_) => None,
+        PlotKind::Lines(_) | PlotKind::Bars(_) | PlotKind::Replicas(_) => None,
     });
     let place = |plot: &LoadsPlot, run: usize| {
         let repeat = plot.seed.map_or(0, |seed| seed as usize - 1);
@@ -100,7 +106,7 @@ pub(crate) fn csv<'a>(
 }
 
 /// The text of a published curve; none if there is no such file.
-pub(crate) fn published(curve: &PublishedLoads) -> Option<String> {
+pub(crate) fn published(curve: &PublishedCurve) -> Option<String> {
     let built_in = BUILT_IN.iter().find(|(name, _)| *name == curve.file);
     match built_in {
         Some((_, text)) => Some((*text).to_string()),
@@ -138,18 +144,14 @@ mod tests {
         for info in crate::list() {
             let spec = Spec::builtin(&info.name).expect("listed");
             for plot in &spec.plots {
-                if let PlotKind::Loads(LoadsPlot {
-                    published: Some(curve),
-                    ..
-                }) = &plot.kind
-                {
+                if let Some(curve) = plot.kind.published() {
                     assert!(BUILT_IN.iter().any(|(name, _)| *name == curve.file));
-                    assert!(published(curve).is_some_and(|text| text.contains("\ntime_s,")));
+                    assert!(published(curve).is_some_and(|text| text.contains("time_s,")));
                     seen += 1;
                 }
             }
         }
-        assert!(seen > 0);
+        assert!(seen > 1);
     }
 
     #[test]

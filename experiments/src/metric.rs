@@ -1,9 +1,16 @@
 //! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`, and by index into its lists:
-//! `accepted_by_prompt_quartile.3`.
+//! `accepted_by_prompt_quartile.3`. Runs of kind `pool` have another report; copies of watched blocks are in it only if
+//! any are watched.
 
+use crate::pool::PoolReport;
+use crate::spec::RunKind;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::ids::BlockHash;
+use conductor_core::units::Nanos;
+use conductor_sim::replicas::Replicas;
 use conductor_sim::report::RunLabels;
 use conductor_sim::{FaultPlan, Mode, RetryConfig, RunConfig, RunReport, RunResult};
+use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 
@@ -12,12 +19,12 @@ use std::fmt;
 pub struct Metric(String);
 
 impl Metric {
-    /// Checks a path.
+    /// Checks a path; `watched` blocks are.
     ///
     /// # Errors
     /// If reports have no number there; the message lists what there is.
-    pub(crate) fn parse(path: &str) -> Result<Self, String> {
-        let known = names();
+    pub(crate) fn parse(path: &str, kind: RunKind, watched: usize) -> Result<Self, String> {
+        let known = names(kind, watched);
         if known.iter().any(|name| name == path) {
             return Ok(Self(path.to_string()));
         }
@@ -30,7 +37,11 @@ impl Metric {
     /// Its value in a report.
     #[must_use]
     pub fn of(&self, report: &RunReport) -> f64 {
-        let numbers = numbers(report);
+        self.among(&numbers(report))
+    }
+
+    /// Its value among all numbers of a report.
+    pub(crate) fn among(&self, numbers: &[(String, f64)]) -> f64 {
         let found = numbers.iter().find(|(name, _)| *name == self.0);
         found.expect("parsing found it in the same form").1
     }
@@ -43,7 +54,7 @@ impl fmt::Display for Metric {
 }
 
 /// Every number of a report, by path.
-pub(crate) fn numbers(report: &RunReport) -> Vec<(String, f64)> {
+pub(crate) fn numbers(report: &impl Serialize) -> Vec<(String, f64)> {
     let mut numbers = Vec::new();
     let value = serde_json::to_value(report).expect("a report is plain numbers and strings");
     collect("", &value, &mut numbers);
@@ -75,7 +86,11 @@ fn collect(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) {
 }
 
 /// The metrics there are: the numbers in the report of a run without requests.
-fn names() -> Vec<String> {
+fn names(kind: RunKind, watched: usize) -> Vec<String> {
+    let named = |numbers: Vec<(String, f64)>| numbers.into_iter().map(|(name, _)| name).collect();
+    if kind == RunKind::Pool {
+        return named(numbers(&PoolReport::default()));
+    }
     let config = RunConfig {
         cluster: ClusterConfig::built_in("1p1d").expect("built in"),
         policy: PolicyConfig::built_in("random").expect("built in"),
@@ -87,6 +102,7 @@ fn names() -> Vec<String> {
         node_samples: false,
     };
     let result = RunResult::default();
-    let report = RunReport::new(&config, &result, RunLabels::default());
-    numbers(&report).into_iter().map(|(name, _)| name).collect()
+    let mut report = RunReport::new(&config, &result, RunLabels::default());
+    report.replicas = Replicas::new(vec![BlockHash(0); watched], Nanos::SECOND).reports();
+    named(numbers(&report))
 }

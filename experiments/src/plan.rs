@@ -1,15 +1,20 @@
 //! From settings to jobs: what each run of an experiment is made of.
 //!
 //! A setting below `cluster.`, `profile.` or `policy.` is a value in that part's own text form, put there and parsed
-//! again by that part's own parser: whatever a file can say, an experiment can vary, and nothing is checked twice.
+//! again by that part's own parser: whatever a file can say, an experiment can vary, and nothing is checked twice. A
+//! cluster is parsed when all of its settings are there: an SSD needs two of them, compression three.
 
 use crate::error::ExperimentError;
 use crate::execute::Job;
-use crate::inputs::{self, WorkloadInput};
+use crate::inputs::{self, Source, WorkloadInput};
+use crate::pool::PoolJob;
+use crate::single;
 use crate::spec::{Part, Setting, Spec, SpecError, Value};
-use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile};
+use conductor_core::config::{ClusterConfig, ClusterText, ConfigError, PolicyConfig, ProfileText};
+use conductor_core::cost::PROMPT_MAX;
 use conductor_core::units::{Nanos, Tokens};
 use conductor_sim::{FaultPlan, RetryConfig, RetryText};
+use conductor_traces::cache::{Capacity, ParseChoiceError, Policy, SubBlock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::num::NonZeroU32;
@@ -30,6 +35,61 @@ pub(crate) fn job(
     fitted: Option<f64>,
     root: &Path,
 ) -> Result<Job, ExperimentError> {
+    let parts = parts(spec, run, fitted, root);
+    let cluster = parts.cluster()?;
+    let seed = parts.seed(seed)?;
+    Ok(Job {
+        workload: parts.workload(cluster.block, seed)?,
+        policy: parts.policy()?,
+        cluster,
+        faults: FaultPlan::default(),
+        seed,
+        node_samples: false,
+    })
+}
+
+/// The same of a run of kind `pool`. The block is the one that trace ids stand for.
+///
+/// # Errors
+/// If a name, a file or a setting is wrong.
+pub(crate) fn pool_job(
+    spec: &Spec,
+    run: usize,
+    seed: Option<u64>,
+    root: &Path,
+) -> Result<PoolJob, ExperimentError> {
+    let parts = parts(spec, run, None, root);
+    let block = ClusterConfig::built_in(inputs::DEFAULT_CLUSTER)
+        .expect("built in")
+        .block;
+    let mut job = PoolJob {
+        workload: parts.workload(block, parts.seed(seed)?)?,
+        policy: Policy::Lru,
+        capacity: Capacity::Infinite,
+        sub_block: None,
+    };
+    for setting in parts.of(Part::Pool) {
+        let refused = |error: ParseChoiceError| wrong(setting, error);
+        let text = setting.value.to_string();
+        match (&setting.key.path[..], &setting.value) {
+            ([key], _) if key == "capacity_tokens" => {
+                job.capacity = text.parse().map_err(refused)?
+            }
+            ([key], _) if key == "policy" => job.policy = text.parse().map_err(refused)?,
+            ([key], Value::Flag(on)) if key == "sub_block" => {
+                job.sub_block = on.then_some(SubBlock::FAST25);
+            }
+            _ => {
+                let expected = "expected capacity_tokens, policy, or sub_block (true or false)";
+                return Err(wrong(setting, expected).into());
+            }
+        }
+    }
+    Ok(job)
+}
+
+/// The settings of one run.
+fn parts<'a>(spec: &Spec, run: usize, fitted: Option<f64>, root: &'a Path) -> Parts<'a> {
     let mut settings = spec.base.clone();
     if let (Some(fit), Some(value)) = (&spec.fit, fitted) {
         settings.push(Setting {
@@ -47,21 +107,7 @@ pub(crate) fn job(
             });
         }
     }
-    let parts = Parts { settings, root };
-    let cluster = parts.cluster()?;
-    let seed = match (seed, parts.chosen(Part::Seed)) {
-        (Some(seed), _) => seed,
-        (None, Some(setting)) => whole(setting)?,
-        (None, None) => SEED,
-    };
-    Ok(Job {
-        workload: parts.workload(cluster.block, seed)?,
-        policy: parts.policy()?,
-        cluster,
-        faults: FaultPlan::default(),
-        seed,
-        node_samples: false,
-    })
+    Parts { settings, root }
 }
 
 /// The settings of one run, in order; of two with the same key the later one counts.
@@ -75,6 +121,15 @@ impl Parts<'_> {
     fn chosen(&self, part: Part) -> Option<&Setting> {
         let mut settings = self.settings.iter().rev();
         settings.find(|setting| setting.key.part == part && setting.key.path.is_empty())
+    }
+
+    /// The seed: that of a repetition, the one that is set, or the usual one.
+    fn seed(&self, repetition: Option<u64>) -> Result<u64, SpecError> {
+        match (repetition, self.chosen(Part::Seed)) {
+            (Some(seed), _) => Ok(seed),
+            (None, Some(setting)) => whole(setting),
+            (None, None) => Ok(SEED),
+        }
     }
 
     fn name(&self, part: Part) -> Result<String, SpecError> {
@@ -97,7 +152,9 @@ impl Parts<'_> {
 
     fn workload(&self, block: Tokens, seed: u64) -> Result<WorkloadInput, ExperimentError> {
         let name = self.name(Part::Workload)?;
-        let mut workload = if inputs::is_workload(&name) {
+        let mut workload = if name == single::NAME {
+            WorkloadInput::single()
+        } else if inputs::is_workload(&name) {
             WorkloadInput::workload(&name)?
         } else {
             WorkloadInput::trace(&name, self.root)?
@@ -118,7 +175,14 @@ impl Parts<'_> {
                     workload.duration = Some(Nanos::from_secs(whole(setting)?));
                 }
                 ["limit"] => workload.limit = Some(whole(setting)?),
-                ["output_tokens"] => workload.output = Some(Tokens(whole(setting)?.max(1))),
+                ["output_tokens"] => {
+                    let output = Tokens(whole(setting)?.max(1));
+                    workload.output = Some(output);
+                    if let Source::Single(single) = &mut workload.source {
+                        single.output = output;
+                    }
+                }
+                ["cached" | "prompt_tokens"] => single_setting(&mut workload, setting)?,
                 ["rate"] => workload.rate = Some(number(setting)?),
                 ["retry"] => {
                     let expected = "expected a table, as in retry = { tries = 3 }";
@@ -136,7 +200,7 @@ impl Parts<'_> {
                 ["seed"] => workload.seed = whole(setting)?,
                 ["speed"] => workload.speed = number(setting)?,
                 _ => {
-                    let expected = "expected name, classes, concurrency, duration_s, limit, output_tokens, rate, requests, retry, seed or speed";
+                    let expected = "expected name, cached, classes, concurrency, duration_s, limit, output_tokens, prompt_tokens, rate, requests, retry, seed or speed";
                     return Err(wrong(setting, format!("unknown key, {expected}")).into());
                 }
             }
@@ -147,23 +211,37 @@ impl Parts<'_> {
 
     fn cluster(&self) -> Result<ClusterConfig, ExperimentError> {
         let mut cluster = inputs::cluster(&self.name(Part::Cluster)?, None)?;
+        // As in their files: those of a cluster that compresses are of compressed KV.
+        let mut profiles = cluster.profile_texts();
         for setting in self.of(Part::Profile) {
-            let patched = |profile: &Profile| {
-                let text = toml::to_string(&patch(&profile.text, setting)?);
-                let text = text.expect("a profile is plain tables of numbers and strings");
-                Profile::parse(&text).map_err(|error| refused(setting, &error))
-            };
-            let profiles = cluster.profiles.iter().map(patched);
-            let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
-            cluster = ClusterConfig::from_text(cluster.text().clone(), &profiles)
+            for profile in &mut profiles {
+                *profile = patch(profile, setting)?;
+                inputs::profile_of(profile).map_err(|error| refused(setting, &error))?;
+            }
+            cluster = clustered(cluster.text().clone(), &profiles)
                 .map_err(|error| refused(setting, &error))?;
         }
+        let mut text = toml::Value::try_from(cluster.text()).expect("text forms are TOML");
+        // What is wrong with one setting alone may be right with those behind it; what is wrong with all of them is the
+        // fault of the first with which it was.
+        let mut fault = None;
         for setting in self.of(Part::Cluster) {
-            let text = patch(cluster.text(), setting)?;
-            cluster = ClusterConfig::from_text(text, &cluster.profiles)
-                .map_err(|error| refused(setting, &error))?;
+            let value = toml::Value::try_from(&setting.value).expect("a plain value");
+            put(&mut text, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
+            let parsed: Result<ClusterText, _> = text.clone().try_into();
+            let parsed = parsed.map_err(|error: toml::de::Error| wrong(setting, error.message()));
+            let found = parsed.and_then(|text| {
+                clustered(text, &profiles).map_err(|error| refused(setting, &error))
+            });
+            match found {
+                Ok(found) => (cluster, fault) = (found, None),
+                Err(error) => {
+                    let same = |fault: &SpecError| fault.message == error.message;
+                    fault = fault.filter(same).or(Some(error));
+                }
+            }
         }
-        Ok(cluster)
+        fault.map_or(Ok(cluster), |error| Err(error.into()))
     }
 
     fn policy(&self) -> Result<PolicyConfig, ExperimentError> {
@@ -174,6 +252,32 @@ impl Parts<'_> {
         }
         Ok(policy)
     }
+}
+
+/// A cluster of these profiles.
+fn clustered(text: ClusterText, profiles: &[ProfileText]) -> Result<ClusterConfig, ConfigError> {
+    let profiles = profiles
+        .iter()
+        .map(inputs::profile_of)
+        .collect::<Result<Vec<_>, _>>()?;
+    ClusterConfig::from_text(text, &profiles)
+}
+
+/// What only a single request has.
+fn single_setting(workload: &mut WorkloadInput, setting: &Setting) -> Result<(), SpecError> {
+    let Source::Single(single) = &mut workload.source else {
+        let message = format!("only the workload \"{}\" has it", single::NAME);
+        return Err(wrong(setting, message));
+    };
+    if setting.key.path == ["cached"] {
+        single.cached = number(setting)?;
+        if !(0.0..1.0).contains(&single.cached) {
+            return Err(wrong(setting, "expected a share from 0, below 1"));
+        }
+    } else {
+        single.prompt = Tokens(whole(setting)?.clamp(1, PROMPT_MAX.0));
+    }
+    Ok(())
 }
 
 /// A text form with one value put in, at the setting's own path.
@@ -195,10 +299,20 @@ fn patch_below<T: Serialize + DeserializeOwned>(
         .map_err(|error: toml::de::Error| wrong(setting, error.message()))
 }
 
-/// Puts a value at a path; in a list, in each element.
+/// Puts a value at a path; in a list, in each element, or in those whose `role` is the path's next part.
 fn put(place: &mut toml::Value, path: &[String], value: &toml::Value) -> Result<(), String> {
     match (place, path) {
         (place, []) => *place = value.clone(),
+        (toml::Value::Array(elements), [role, rest @ ..])
+            if elements.iter().any(|e| has_role(e, role)) =>
+        {
+            for element in elements
+                .iter_mut()
+                .filter(|element| has_role(element, role))
+            {
+                put(element, rest, value)?;
+            }
+        }
         (toml::Value::Array(elements), path) => {
             for element in elements {
                 put(element, path, value)?;
@@ -212,6 +326,10 @@ fn put(place: &mut toml::Value, path: &[String], value: &toml::Value) -> Result<
         (_, [key, ..]) => return Err(format!("there is nothing below which \"{key}\" could be")),
     }
     Ok(())
+}
+
+fn has_role(element: &toml::Value, role: &str) -> bool {
+    element.get("role").and_then(toml::Value::as_str) == Some(role)
 }
 
 fn wrong(setting: &Setting, message: impl std::fmt::Display) -> SpecError {

@@ -2,9 +2,11 @@
 
 use crate::fit::Fitted;
 use crate::loads::LoadSeries;
-use crate::metric::Metric;
+use crate::metric::{self, Metric};
+use crate::pool::PoolReport;
 use crate::spec::{Check, CheckKind, Limits, Side, Spec, Value};
 use crate::statistics::Estimate;
+use crate::watch::ReplicaSeries;
 use conductor_sim::RunReport;
 use serde::Serialize;
 
@@ -19,8 +21,17 @@ pub struct ExperimentReport {
     pub points: Vec<Point>,
     /// What should hold, and whether it does; first, whether the fit met its target.
     pub checks: Vec<CheckReport>,
-    /// All runs, in the order of the axes; of each, all seeds, in order.
+    /// All runs, in the order of the axes; of each, all seeds, in order. None if runs are of kind `pool`.
     pub runs: Vec<RunReport>,
+    /// All runs of kind `pool`, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolReport>,
+    /// Every number of every run, of whichever kind, by path.
+    #[serde(skip)]
+    pub numbers: Vec<Vec<(String, f64)>>,
+    /// Copies of watched blocks.
+    #[serde(skip)]
+    pub replicas: Vec<ReplicaSeries>,
     /// The loads of those runs whose loads are drawn.
     #[serde(skip)]
     pub loads: Vec<LoadSeries>,
@@ -30,6 +41,15 @@ pub struct ExperimentReport {
     /// What was fitted.
     #[serde(skip)]
     pub fitted: Option<Fitted>,
+}
+
+/// What runs gave.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) runs: Vec<RunReport>,
+    pub(crate) pools: Vec<PoolReport>,
+    pub(crate) loads: Vec<LoadSeries>,
+    pub(crate) replicas: Vec<ReplicaSeries>,
 }
 
 /// A value of a figure.
@@ -83,12 +103,11 @@ pub struct CheckReport {
 
 impl ExperimentReport {
     /// Compares runs with what was published.
-    pub(crate) fn new(
-        spec: &Spec,
-        fitted: Option<Fitted>,
-        runs: Vec<RunReport>,
-        loads: Vec<LoadSeries>,
-    ) -> Self {
+    pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, found: Found) -> Self {
+        let of_runs = found.runs.iter().map(metric::numbers);
+        let numbers: Vec<_> = of_runs
+            .chain(found.pools.iter().map(metric::numbers))
+            .collect();
         let mut points = Vec::new();
         let mut checks = Vec::new();
         if let (Some(fit), Some(fitted)) = (&spec.fit, fitted) {
@@ -121,7 +140,10 @@ impl ExperimentReport {
             };
             checks.push(within(id, what, target, fitted, limits));
         }
-        let cells = Cells { spec, runs: &runs };
+        let cells = Cells {
+            spec,
+            numbers: &numbers,
+        };
         points.extend(spec.published.iter().map(|row| Point {
             series: row.series.clone(),
             x: row.x.clone(),
@@ -141,8 +163,11 @@ impl ExperimentReport {
             source: spec.source.clone(),
             points,
             checks,
-            runs,
-            loads,
+            runs: found.runs,
+            pools: found.pools,
+            numbers,
+            replicas: found.replicas,
+            loads: found.loads,
             spec: spec.clone(),
             fitted,
         }
@@ -152,15 +177,15 @@ impl ExperimentReport {
 /// Runs by their numbers: each has as many reports as there are seeds.
 struct Cells<'a> {
     spec: &'a Spec,
-    runs: &'a [RunReport],
+    numbers: &'a [Vec<(String, f64)>],
 }
 
 impl Cells<'_> {
     /// A metric of a run, by seed.
     fn values(&self, run: usize, metric: &Metric, scale: f64) -> Vec<f64> {
         let repeats = self.spec.repeats();
-        let reports = &self.runs[run * repeats..(run + 1) * repeats];
-        let values = reports.iter().map(|report| metric.of(report) * scale);
+        let reports = &self.numbers[run * repeats..(run + 1) * repeats];
+        let values = reports.iter().map(|numbers| metric.among(numbers) * scale);
         values.collect()
     }
 

@@ -1,9 +1,9 @@
 //! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
 
 use crate::loads;
-use crate::metric;
 use crate::report::ExperimentReport;
-use crate::spec::{Plot, PlotKind};
+use crate::spec::Plot;
+use crate::watch;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -20,8 +20,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. With plots of loads, `loads.csv` and the published curves are there too: plots are drawn from these
-/// files alone.
+/// where that is. With plots of loads, `loads.csv`, with watched blocks, `replicas.csv`, and published curves are there
+/// too: plots are drawn from these files alone.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -42,10 +42,15 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     if !report.loads.is_empty() {
         files.push(("loads.csv".to_string(), loads_table(report)));
     }
+    if let Some(watch) = &report.spec.watch {
+        let series = report.replicas.iter().map(|series| {
+            let cell = report.spec.label(series.run / report.spec.repeats());
+            (cell, report.runs[series.run].seed, &series.samples[..])
+        });
+        files.push(("replicas.csv".to_string(), watch::csv(watch, series)));
+    }
     for plot in &report.spec.plots {
-        if let PlotKind::Loads(kind) = &plot.kind
-            && let Some(text) = kind.published.as_ref().and_then(loads::published)
-        {
+        if let Some(text) = plot.kind.published().and_then(loads::published) {
             files.push((published_file(plot), text));
         }
     }
@@ -56,7 +61,7 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     Ok(folder)
 }
 
-/// The name of the file that holds the published curve of a plot of loads.
+/// The name of the file that holds the published curve of a plot.
 #[must_use]
 pub fn published_file(plot: &Plot) -> String {
     format!("{}-published.csv", plot.file)
@@ -74,8 +79,7 @@ fn loads_table(report: &ExperimentReport) -> String {
 /// what a number is called, as `speed` is.
 fn raw(report: &ExperimentReport) -> String {
     let mut text = String::new();
-    for (i, run) in report.runs.iter().enumerate() {
-        let numbers = metric::numbers(run);
+    for (i, numbers) in report.numbers.iter().enumerate() {
         if i == 0 {
             let axes = report
                 .spec

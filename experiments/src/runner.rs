@@ -4,12 +4,15 @@
 //! the first run starts.
 
 use crate::error::ExperimentError;
-use crate::execute::{Done, Job, execute};
+use crate::execute::{Job, RunError, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
-use crate::loads::{self, LoadSeries};
+use crate::loads::{self, LoadSample, LoadSeries};
 use crate::plan;
-use crate::report::ExperimentReport;
-use crate::spec::{Fit, Spec};
+use crate::pool::{self, PoolJob, PoolReport};
+use crate::report::{ExperimentReport, Found};
+use crate::spec::{Fit, RunKind, Spec};
+use crate::watch::ReplicaSeries;
+use conductor_sim::replicas::{ReplicaSample, Replicas};
 use conductor_sim::{Observer, RunReport};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -67,7 +70,13 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
             // The same seeds for each run: what is compared differs in nothing else.
             for repeat in 0..spec.repeats() as u64 {
                 let seed = spec.seeds.map(|_| spec.first_seed + repeat);
-                jobs.push(plan::job(spec, run, seed, fitted, &options.root)?);
+                let root = &options.root;
+                jobs.push(match spec.kind {
+                    RunKind::Simulation => {
+                        Work::Simulation(Box::new(plan::job(spec, run, seed, fitted, root)?))
+                    }
+                    RunKind::Pool => Work::Pool(Box::new(plan::pool_job(spec, run, seed, root)?)),
+                });
             }
         }
         Ok::<_, ExperimentError>(jobs)
@@ -83,12 +92,26 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         None => checked,
     };
     let results = all(spec, &jobs, options)?;
-    let (mut runs, mut loads) = (Vec::new(), Vec::new());
-    for kept in results {
-        runs.push(kept.report);
-        loads.extend(kept.loads);
+    let mut found = Found::default();
+    for (run, kept) in results.into_iter().enumerate() {
+        match kept {
+            Kept::Pool(report) => found.pools.push(report),
+            Kept::Simulation(kept) => {
+                found.runs.push(kept.report);
+                let loads = kept.loads.map(|samples| LoadSeries { run, samples });
+                found.loads.extend(loads);
+                let replicas = kept.replicas.map(|samples| ReplicaSeries { run, samples });
+                found.replicas.extend(replicas);
+            }
+        }
     }
-    Ok(ExperimentReport::new(spec, fitted, runs, loads))
+    Ok(ExperimentReport::new(spec, fitted, found))
+}
+
+/// One run to be done.
+enum Work {
+    Simulation(Box<Job>),
+    Pool(Box<PoolJob>),
 }
 
 /// What a step of the fit may fail with, before it has its key.
@@ -108,7 +131,7 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     let mut done = 0;
     let found = fit::bisect(fit.bracket, |value| {
         let found = plan::job(spec, fit.run, None, Some(value), &options.root)
-            .and_then(|job| one(spec, fit.run, &job))
+            .and_then(|job| simulated(spec, fit.run, &job, false))
             .map_err(StepError::Other)?;
         done += 1;
         tell(options, Stage::Fit, done, total);
@@ -123,22 +146,22 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     })
 }
 
-/// What is kept of a run: its report, and the loads if they are drawn.
-struct Kept {
+/// What is kept of a run.
+enum Kept {
+    Simulation(Box<Simulated>),
+    Pool(PoolReport),
+}
+
+/// What is kept of a simulation: its report, the loads if they are drawn, and copies of watched blocks.
+struct Simulated {
     report: RunReport,
-    loads: Option<LoadSeries>,
+    loads: Option<Vec<LoadSample>>,
+    replicas: Option<Vec<ReplicaSample>>,
 }
 
 /// All runs, in their order.
-fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
+fn all(spec: &Spec, jobs: &[Work], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
     let drawn = loads::wanted(spec);
-    let kept = |run: usize, done: Done| Kept {
-        loads: drawn.contains(&run).then(|| LoadSeries {
-            run,
-            samples: loads::sample(&done.result.timeline),
-        }),
-        report: done.report,
-    };
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = AtomicBool::new(false);
     let results: Vec<Mutex<Option<Result<Kept, ExperimentError>>>> =
@@ -148,7 +171,14 @@ fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>,
         while !failed.load(Ordering::Relaxed) {
             let run = next.fetch_add(1, Ordering::Relaxed);
             let Some(job) = jobs.get(run) else { break };
-            let result = one(spec, run / spec.repeats(), job).map(|done| kept(run, done));
+            let number = run / spec.repeats();
+            let result = match job {
+                Work::Simulation(job) => simulated(spec, number, job, drawn.contains(&run))
+                    .map(|kept| Kept::Simulation(Box::new(kept))),
+                Work::Pool(job) => pool::execute(job)
+                    .map(Kept::Pool)
+                    .map_err(|error| run_failed(spec, number, error)),
+            };
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *results[run].lock().expect("no thread panics with it") = Some(result);
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
@@ -167,11 +197,40 @@ fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>,
         .collect()
 }
 
-fn one(spec: &Spec, run: usize, job: &Job) -> Result<Done, ExperimentError> {
-    execute(job, Observer::default()).map_err(|error| ExperimentError::Run {
+fn simulated(
+    spec: &Spec,
+    run: usize,
+    job: &Job,
+    with_loads: bool,
+) -> Result<Simulated, ExperimentError> {
+    let failed = |error| run_failed(spec, run, error);
+    let mut replicas = match &spec.watch {
+        Some(watch) => {
+            let blocks = watch.blocks(&job.workload).map_err(failed)?;
+            Some(Replicas::new(blocks, watch.period))
+        }
+        None => None,
+    };
+    let observer = Observer {
+        replicas: replicas.as_mut(),
+        ..Observer::default()
+    };
+    let mut done = execute(job, observer).map_err(failed)?;
+    if let Some(replicas) = &replicas {
+        done.report.replicas = replicas.reports();
+    }
+    Ok(Simulated {
+        loads: with_loads.then(|| loads::sample(&done.result.timeline)),
+        report: done.report,
+        replicas: replicas.map(|replicas| replicas.samples),
+    })
+}
+
+fn run_failed(spec: &Spec, run: usize, error: RunError) -> ExperimentError {
+    ExperimentError::Run {
         run: spec.label(run),
         error,
-    })
+    }
 }
 
 fn tell(options: &RunOptions<'_>, stage: Stage, done: usize, total: usize) {

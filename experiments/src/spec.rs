@@ -16,13 +16,15 @@ mod text;
 pub use error::SpecError;
 pub use key::{Key, Part, Value};
 pub use plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedLoads,
+    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedCurve,
+    ReplicasPlot,
 };
 
 use crate::error::ExperimentError;
 use crate::fit::Bracket;
 use crate::inputs::{self, InputError};
 use crate::metric::Metric;
+use crate::watch::Watch;
 use std::path::{Path, PathBuf};
 
 /// A built-in experiment: its name, and the file of that name.
@@ -33,7 +35,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 17] = built_in![
+const BUILT_IN: [(&str, &str); 28] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -51,6 +53,17 @@ const BUILT_IN: [(&str, &str); 17] = built_in![
     "sensitivity-noise",
     "retries",
     "role-switching",
+    "pd-ratio",
+    "bandwidth",
+    "breakdown",
+    "replicas",
+    "cache-capacity",
+    "prefill-scheduling-v3",
+    "pipeline",
+    "pipeline-alone",
+    "tiers",
+    "block-size",
+    "compression",
 ];
 
 /// A parsed experiment.
@@ -64,6 +77,10 @@ pub struct Spec {
     pub source: String,
     /// What is assumed, and why.
     pub description: String,
+    /// What kind of runs it has.
+    pub kind: RunKind,
+    /// Blocks whose copies are counted, if any.
+    pub watch: Option<Watch>,
     /// What all runs share, in the order in which it is set.
     pub base: Vec<Setting>,
     /// How many seeds every run is repeated with, 1 and up, if with more than its own one.
@@ -84,6 +101,16 @@ pub struct Spec {
     pub plots: Vec<Plot>,
     /// The text that it was parsed from.
     pub text: String,
+}
+
+/// What a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunKind {
+    /// A cluster is simulated.
+    #[default]
+    Simulation,
+    /// A workload goes through one cache, see [`crate::pool`].
+    Pool,
 }
 
 /// One thing that is set.

@@ -1,5 +1,6 @@
 //! Tests of experiments, in one binary. None needs a real trace.
 
+mod figures;
 mod fitting;
 mod overload;
 mod plots;

@@ -1,6 +1,6 @@
 //! Specifications: the built-in ones parse, and what is wrong is named with line and key.
 
-use conductor_experiments::spec::Key;
+use conductor_experiments::spec::{Key, RunKind};
 use conductor_experiments::{ExperimentError, Spec, list};
 
 /// A specification that parses; the tests break it.
@@ -254,4 +254,59 @@ fn repeated_runs_have_rules_of_their_own() {
         let error = Spec::parse(&text).expect_err("wrong");
         assert!(error.to_string().contains(message), "{error}");
     }
+}
+
+/// The kind of runs decides what a specification needs and may have; watched blocks have metrics.
+#[test]
+fn runs_of_one_pool_and_watched_blocks_are_checked() {
+    let refused = |text: &str, expected: &str| {
+        let error = Spec::parse(text).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let pool = "name = \"p\"\ntitle = \"t\"\nsource = \"s\"\nkind = \"pool\"\n[workload]\nname = \"conversation\"\n";
+    let spec = Spec::parse(&format!("{pool}[set]\n\"pool.capacity_tokens\" = 1000\n"));
+    assert_eq!(spec.expect("parses").kind, RunKind::Pool);
+    refused(
+        &format!("{pool}[set]\n\"policy.slo.ttft_s\" = 3\n"),
+        "line 8: `policy.slo.ttft_s`: runs of `kind = \"pool\"` do not have it",
+    );
+    refused(
+        &pool.replace("\"pool\"", "\"sea\""),
+        "line 4: `kind`: expected simulation or pool, found \"sea\"",
+    );
+    refused(
+        &pool.replace("kind = \"pool\"\n", ""),
+        "expected a cluster, or an axis",
+    );
+    refused(
+        &GOOD.replace("[workload]", "[set]\n\"pool.policy\" = \"lru\"\n[workload]"),
+        "`pool.policy`: only runs of `kind = \"pool\"` have it",
+    );
+
+    let watched = GOOD.replace(
+        "[workload]",
+        "[watch]\nranks = [1, 5]\nperiod_s = 30\n[workload]",
+    );
+    let metric = |of: u32| {
+        watched.replace(
+            "\"ttft_s.mean\"\nvalue",
+            &format!("\"replicas.{of}.max\"\nvalue"),
+        )
+    };
+    Spec::parse(&metric(1)).expect("two blocks are watched");
+    refused(&metric(2), "unknown metric \"replicas.2.max\"");
+    refused(
+        &watched.replace("[1, 5]", "[0]"),
+        "`watch.ranks`: expected 1 to 8 ranks, each from 1",
+    );
+    refused(
+        &watched.replace("= 30", "= 0"),
+        "`watch.period_s`: expected whole seconds",
+    );
+    let plot = "[[plots]]\nfile = \"f\"\nkind = \"replicas\"\ntitle = \"t\"\nat = { speed = 1, policy = \"random\" }\n";
+    Spec::parse(&format!("{watched}{plot}")).expect("parses");
+    refused(
+        &format!("{GOOD}{plot}"),
+        "`plots.kind`: a plot of kind \"replicas\" needs [watch]",
+    );
 }

@@ -25,6 +25,7 @@ use crate::little::NumberInSystem;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
+use crate::replicas::Replicas;
 use crate::tiers::TierTotals;
 use crate::timeline::{NodeSample, PoolSample, Timeline};
 use crate::truth::Truth;
@@ -97,8 +98,10 @@ pub struct RunResult {
     pub simulated: Nanos,
     /// Events of the simulation.
     pub events: u64,
-    /// Bytes that crossed the network between nodes, and how long each such transfer took.
-    pub transfers: Transfers,
+    /// Copies of blocks from prefill node to prefill node.
+    pub copies: Transfers,
+    /// KV of whole prompts from prefill to decode nodes.
+    pub streams: Transfers,
     /// Where reused blocks were found, and what fetching them took.
     pub tiers: TierTotals,
     /// How often a request on a coupled node has lost its KV and was computed anew.
@@ -109,7 +112,7 @@ pub struct RunResult {
     pub faults: FaultCounts,
 }
 
-/// Transfers between nodes: KV to decode nodes and copies of hot blocks.
+/// Transfers between nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transfers {
     /// How many.
@@ -118,6 +121,31 @@ pub struct Transfers {
     pub bytes: Bytes,
     /// Time from the moment when all data was there to be sent, in all.
     pub time: Nanos,
+    /// Time that they would take if each had the network for itself and all data at once, in all.
+    pub alone: Nanos,
+}
+
+impl Transfers {
+    /// Counts one that takes `alone` alone.
+    fn add(&mut self, size: Bytes, alone: Nanos) {
+        self.count += 1;
+        self.bytes += size;
+        self.alone += alone;
+    }
+}
+
+impl RunResult {
+    /// All transfers between nodes.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers {
+        let (copies, streams) = (&self.copies, &self.streams);
+        Transfers {
+            count: copies.count + streams.count,
+            bytes: copies.bytes + streams.bytes,
+            time: copies.time + streams.time,
+            alone: copies.alone + streams.alone,
+        }
+    }
 }
 
 /// How far a run has come.
@@ -141,6 +169,8 @@ pub struct Observer<'a> {
     pub records: Option<&'a mut dyn FnMut(&RequestRecord)>,
     /// Assert all invariants after every event. Costs O(cluster) each time: for small clusters.
     pub checks: bool,
+    /// Counts copies of blocks.
+    pub replicas: Option<&'a mut Replicas>,
 }
 
 /// A request in the system, or one whose client waits to try again.
@@ -454,7 +484,9 @@ impl<'a> Engine<'a> {
                 decode,
                 ..
             } => {
+                let now = self.now;
                 let live = self.live_mut(ticket.request.0);
+                live.record.moments.dispatched = Some(now);
                 (live.prefill_node, live.decode_node) = (prefill, decode);
                 live.record.placed = Some((prefill, decode));
                 let at = self.now + self.config.cluster.profile_of(prefill).schedule;
@@ -541,6 +573,13 @@ impl<'a> Engine<'a> {
             live: inside,
             ..self.tokens
         });
+        if let Some(replicas) = &mut self.observer.replicas {
+            let queues = self.nodes.iter().filter_map(|node| match node {
+                Node::Prefill(node) => Some(&node.queue),
+                Node::Decode(_) | Node::Coupled(_) => None,
+            });
+            replicas.sample(self.now, queues);
+        }
         if !self.config.node_samples {
             return;
         }

@@ -3,6 +3,7 @@
 //! A request is one thing that a user wants, however often its client tries. Times from its arrival are from the first
 //! try's; where it was, what it reused and how it ended are the last try's; what earlier tries cost is kept apart.
 
+use crate::parts::Moments;
 use conductor_core::action::RejectReason;
 use conductor_core::ids::{ClassId, NodeId, RequestId, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
@@ -89,6 +90,8 @@ pub struct RequestRecord {
     pub decode: Option<Nanos>,
     /// Time in the system, of all tries together; waits between them are not in it.
     pub inside: Nanos,
+    /// When its last try passed from one part of its way to the next.
+    pub moments: Moments,
     /// How it ended: how its last try did.
     pub outcome: Outcome,
 }
@@ -122,6 +125,7 @@ impl RequestRecord {
             tbt: None,
             decode: None,
             inside: Nanos::ZERO,
+            moments: Moments::NONE,
             outcome: Outcome::Completed,
         }
     }
@@ -143,6 +147,7 @@ impl RequestRecord {
         self.placed = None;
         (self.hit_blocks, self.hit, self.prefill) = (0, Tokens::ZERO, Nanos::ZERO);
         (self.ttft, self.tbt, self.decode) = (None, None, None);
+        self.moments = Moments::NONE;
     }
 
     /// The prefills of all tries.

@@ -9,9 +9,11 @@ pub use files::{write_requests, write_roles, write_timeline};
 pub use overload::{LoadCorrelation, correlation};
 
 use crate::clients::RetryText;
-use crate::engine::{RunConfig, RunResult};
+use crate::engine::{RunConfig, RunResult, Transfers};
 use crate::faults::FaultCounts;
+use crate::parts::PartsReport;
 use crate::record::{Outcome, RequestRecord};
+use crate::replicas::ReplicaReport;
 use crate::stats::{Spread, Summary};
 use crate::tiers::TiersReport;
 use classes::Beginnings;
@@ -104,6 +106,8 @@ pub struct RunReport {
     /// Each class of the policy, if it lists any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassReport>,
+    /// Where the time of completed requests went, on average.
+    pub parts_s: PartsReport,
     /// KV that crossed the network between nodes.
     pub transfer: TransferReport,
     /// Where prefill nodes found what they reused.
@@ -112,6 +116,9 @@ pub struct RunReport {
     pub recomputed: u64,
     /// Copies of hot blocks.
     pub replications: u64,
+    /// Copies over time of each block that was watched, if any was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaReport>,
     /// Nodes that changed their role; counts and names of nodes are those of the cluster file all the same.
     pub role_switches: u64,
     /// What happened of faults, and of clients that went (who are neither completed nor rejected); none without faults.
@@ -168,6 +175,35 @@ pub struct TransferReport {
     pub gb: f64,
     /// Mean time that a transfer took once all of its data was there to be sent.
     pub mean_s: f64,
+    /// Those from prefill node to prefill node: blocks to be reused.
+    pub copies: FlowsReport,
+    /// Those to decode nodes: the KV of whole prompts, sent while they are computed.
+    pub streams: FlowsReport,
+}
+
+/// One kind of [`TransferReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FlowsReport {
+    /// How many.
+    pub count: u64,
+    /// Gigabytes (10^9) in all.
+    pub gb: f64,
+    /// See [`TransferReport::mean_s`].
+    pub mean_s: f64,
+    /// What `mean_s` would be if each had the network for itself and all data at once.
+    pub alone_s: f64,
+}
+
+impl FlowsReport {
+    fn of(flows: &Transfers) -> Self {
+        let mean = |time: Nanos| ratio(time.as_secs_f64(), flows.count as f64);
+        Self {
+            count: flows.count,
+            gb: flows.bytes.0 as f64 / 1e9,
+            mean_s: mean(flows.time),
+            alone_s: mean(flows.alone),
+        }
+    }
 }
 
 /// What only the caller knows of a run.
@@ -280,16 +316,20 @@ impl RunReport {
             wasted_prefill_s: overload::wasted_prefill_s(records),
             accepted_by_prompt_quartile: overload::accepted_by_prompt_quartile(records),
             classes: classes::reports(policy, records, &beginnings),
-            transfer: TransferReport {
-                gb: result.transfers.bytes.0 as f64 / 1e9,
-                mean_s: ratio(
-                    result.transfers.time.as_secs_f64(),
-                    result.transfers.count as f64,
-                ),
+            parts_s: PartsReport::of(records),
+            transfer: {
+                let all = FlowsReport::of(&result.transfers());
+                TransferReport {
+                    gb: all.gb,
+                    mean_s: all.mean_s,
+                    copies: FlowsReport::of(&result.copies),
+                    streams: FlowsReport::of(&result.streams),
+                }
             },
             tiers: TiersReport::of(&result.tiers),
             recomputed: result.recomputed,
             replications: result.counters.replications,
+            replicas: Vec::new(),
             role_switches: result.counters.role_switches,
             faults: (!config.faults.is_empty()).then_some(result.faults),
             simulated_s,

@@ -6,6 +6,7 @@ mod faults;
 mod invariants;
 mod links;
 mod modes;
+mod parts;
 mod queueing;
 mod retries;
 mod roles;

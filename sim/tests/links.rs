@@ -59,8 +59,8 @@ fn a_stream_alone_takes_its_bytes_over_the_bandwidth() {
             let early = bytes * f64::from(layers - 1) / f64::from(layers);
             let sent = early.min(prefill * nic * 1e9);
             let expected = time(bytes - sent, nic);
-            assert_close(result.transfers.time.as_secs_f64(), expected);
-            assert_eq!(result.transfers.bytes, Bytes(200 * TOKEN));
+            assert_close(result.transfers().time.as_secs_f64(), expected);
+            assert_eq!(result.transfers().bytes, Bytes(200 * TOKEN));
         }
     }
 }
@@ -73,7 +73,10 @@ fn streams_into_one_node_share_its_link() {
         let prefill = result.records[0].prefill.as_secs_f64();
         let together = time((count * input * TOKEN) as f64, nic) - prefill;
         // The link is full from the first byte on, so all end when it has carried all.
-        assert_close(result.transfers.time.as_secs_f64(), together * count as f64);
+        assert_close(
+            result.transfers().time.as_secs_f64(),
+            together * count as f64,
+        );
     }
 }
 
@@ -88,9 +91,9 @@ fn no_stream_ends_before_its_prefill() {
     assert!(result.records[0].e2e() > result.records[0].ttft);
     // Three bytes at a gigabyte a second.
     assert!(
-        result.transfers.time <= Nanos(3),
+        result.transfers().time <= Nanos(3),
         "{}",
-        result.transfers.time
+        result.transfers().time
     );
 }
 

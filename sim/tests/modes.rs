@@ -25,7 +25,8 @@ proptest! {
         prop_assert_eq!(&jumped.digest, &stepped.digest);
         prop_assert_eq!(jumped.counters, stepped.counters);
         prop_assert_eq!(jumped.simulated, stepped.simulated);
-        prop_assert_eq!(jumped.transfers, stepped.transfers);
+        prop_assert_eq!(jumped.copies, stepped.copies);
+        prop_assert_eq!(jumped.streams, stepped.streams);
         prop_assert_eq!(jumped.tiers, stepped.tiers);
         prop_assert_eq!(&jumped.role_changes, &stepped.role_changes);
         prop_assert_eq!(&jumped.timeline.pools, &stepped.timeline.pools);

@@ -172,6 +172,7 @@ fn expected(workload: &WorkloadInput) -> Option<u64> {
     let total = match &workload.source {
         Source::Trace(_) => None,
         Source::Generated(generator) => Some(workload.requests.unwrap_or(generator.requests)),
+        Source::Single(_) => Some(1),
     };
     match (total, workload.limit) {
         (Some(total), Some(limit)) => Some(total.min(limit)),

@@ -9,7 +9,7 @@ use crate::{output, progress, render};
 use conductor_core::units::Tokens;
 use conductor_core::workload::WorkloadRequest;
 use conductor_experiments::inputs::{Source, WorkloadInput};
-use conductor_traces::cache::{CacheStudy, Capacity, Policy, Unit};
+use conductor_traces::cache::{CacheStudy, Capacity, Policy, SubBlock, Unit};
 use conductor_traces::formats::TraceWriter;
 use conductor_traces::generate;
 use conductor_traces::stats::{Stats, StatsBuilder};
@@ -134,12 +134,13 @@ fn cache(args: &TraceCacheArgs) -> Result<(), Failure> {
         UnitArg::Blocks => Unit::Blocks,
         UnitArg::Tokens => Unit::Tokens,
     };
+    let sub_block = args.sub_block.then_some(SubBlock::FAST25);
     let study = CacheStudy::new(&rows(&args.trace)?, Tokens(args.trace.block_tokens));
     let bar = progress::runs((policies.len() * capacities.len()) as u64, "trace cache");
     let mut results = Vec::new();
     for &policy in &policies {
         for &capacity in &capacities {
-            results.push(study.run(policy, capacity, unit));
+            results.push(study.run_with(policy, capacity, unit, sub_block));
             bar.inc(1);
         }
     }
@@ -154,9 +155,10 @@ fn cache(args: &TraceCacheArgs) -> Result<(), Failure> {
         .chunks(capacities.len())
         .zip(&args.policy)
         .map(|(row, name)| {
-            let cells = row
-                .iter()
-                .map(|result| format!("{:.3}", result.hit_ratio_blocks));
+            let cells = row.iter().map(|result| match args.sub_block {
+                true => format!("{:.4}", result.hit_ratio_tokens),
+                false => format!("{:.3}", result.hit_ratio_blocks),
+            });
             std::iter::once(name.clone()).chain(cells).collect()
         });
     let counted = if unit == Unit::Blocks {
@@ -165,7 +167,8 @@ fn cache(args: &TraceCacheArgs) -> Result<(), Failure> {
         "tokens"
     };
     render::print(format_args!(
-        "Share of prompt blocks that one cache hits, by capacity in {counted}:"
+        "Share of prompt {} that one cache hits, by capacity in {counted}:",
+        if args.sub_block { "tokens" } else { "blocks" }
     ))?;
     Ok(render::print(render::table(&header, table))?)
 }

@@ -104,6 +104,12 @@ impl TieredCache {
         self.dram.blocks().chain(below)
     }
 
+    /// True if DRAM or SSD has the block.
+    #[must_use]
+    pub fn has(&self, block: BlockHash) -> bool {
+        self.dram.match_chain(&[block]) == 1 || self.only_on_ssd(block)
+    }
+
     /// True if the SSD has the block and DRAM has not.
     #[must_use]
     pub fn only_on_ssd(&self, block: BlockHash) -> bool {
@@ -267,7 +273,7 @@ mod tests {
                 }
                 for block in 0..12 {
                     let hash = BlockHash(block);
-                    let is = cache.dram().match_chain(&[hash]) == 1 || cache.only_on_ssd(hash);
+                    let is = cache.has(hash);
                     prop_assert_eq!(is, here.contains(&block));
                 }
                 cache.check();

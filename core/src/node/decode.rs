@@ -176,6 +176,12 @@ impl DecodeBatch {
         Some((SequenceId(place), context))
     }
 
+    /// Whose sequence it is.
+    #[must_use]
+    pub fn ticket(&self, id: SequenceId) -> Ticket {
+        self.batch.member(id.0).ticket
+    }
+
     /// The sequence's KV is in HBM: it joins the batch at the next step.
     pub fn loaded(&mut self, id: SequenceId) {
         self.ready.push(id.0);

@@ -93,7 +93,11 @@ impl PrefillQueue {
             free: Vec::new(),
             queue: VecDeque::new(),
             running: VecDeque::new(),
-            running_max: spec.stages as usize,
+            // How many prompts are on their way through a pipeline follows from when its first stage is free.
+            running_max: match spec.stages {
+                1 => 1,
+                _ => usize::MAX,
+            },
         }
     }
 
@@ -228,8 +232,8 @@ impl PrefillQueue {
         }
     }
 
-    /// Starts the first request that is ready, if the node has nothing else to do; a pipeline may be computing others,
-    /// as many as it has stages. When its first stage is free, the driver knows.
+    /// Starts the first request that is ready, if the node has nothing else to do; a pipeline may be computing others.
+    /// When its first stage is free, the driver knows.
     pub fn start(&mut self) -> Option<PrefillRun> {
         if self.running.len() >= self.running_max {
             return None;

@@ -6,7 +6,7 @@ use std::fmt;
 /// The dotted key of a setting: a part, then the path of a value in that part's own text form.
 ///
 /// `workload`, `cluster` and `policy` alone choose by name or file. `cluster.nodes.cache_tokens` goes through a list:
-/// it sets the value in each group of nodes.
+/// it sets the value in each group of nodes, and `cluster.nodes.prefill.chunk_tokens` in each of that role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The part.
@@ -18,8 +18,9 @@ pub struct Key {
 /// What settings belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Where requests come from: `name`, `classes`, `duration_s`, `limit`, `output_tokens`, `rate`, `requests`,
-    /// `seed`, `speed`, and below `retry` how clients try again (`conductor_sim::RetryText`).
+    /// Where requests come from: `name`, `cached` (of a single request), `classes`, `concurrency`, `duration_s`,
+    /// `limit`, `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below
+    /// `retry` how clients try again (`conductor_sim::RetryText`).
     Workload,
     /// A cluster file's keys.
     Cluster,
@@ -27,6 +28,8 @@ pub enum Part {
     Profile,
     /// A policy file's keys.
     Policy,
+    /// A cache alone: `capacity_tokens`, `policy`, `sub_block`.
+    Pool,
     /// The seed of random policies, noise and generators; it has no path.
     Seed,
 }
@@ -43,6 +46,7 @@ impl Key {
             Some("cluster") => Part::Cluster,
             Some("profile") => Part::Profile,
             Some("policy") => Part::Policy,
+            Some("pool") => Part::Pool,
             Some("seed") => Part::Seed,
             _ => {
                 return Err(format!(
@@ -56,6 +60,9 @@ impl Key {
         }
         match (part, path.is_empty()) {
             (Part::Seed, false) => Err(format!("\"seed\" has no keys: {text}")),
+            (Part::Pool, true) => Err(
+                "expected a key of the pool (\"pool.capacity_tokens\")".to_string(),
+            ),
             (Part::Profile, true) => Err(
                 "expected a key of the profile (\"profile.nic_gbytes_per_s\"); a cluster names its profile itself"
                     .to_string(),
@@ -72,6 +79,7 @@ impl fmt::Display for Key {
             Part::Cluster => "cluster",
             Part::Profile => "profile",
             Part::Policy => "policy",
+            Part::Pool => "pool",
             Part::Seed => "seed",
         })?;
         self.path.iter().try_for_each(|key| write!(f, ".{key}"))

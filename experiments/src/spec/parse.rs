@@ -2,11 +2,14 @@
 
 mod check;
 mod curve;
+mod kind;
 mod plot;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
-use super::{Axis, Check, Fit, Key, Part, Published, Setting, Spec, SpecError, Value, values_of};
+use super::{
+    Axis, Check, Fit, Key, Part, Published, RunKind, Setting, Spec, SpecError, Value, values_of,
+};
 use crate::fit::Bracket;
 use crate::metric::Metric;
 use toml::Spanned;
@@ -22,7 +25,12 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let mut parser = Parser {
         text,
         axes: Vec::new(),
+        kind: RunKind::Simulation,
+        watched: 0,
     };
+    parser.kind = parser.run_kind(&written)?;
+    let watch = parser.watch(&written)?;
+    parser.watched = watch.as_ref().map_or(0, |watch| watch.ranks.len());
     let name = parser.name(&written.name, "name")?;
     parser.axes(&written)?;
     let base = parser.base(&written)?;
@@ -50,6 +58,8 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         title: written.title,
         source: written.source,
         description: written.description,
+        kind: parser.kind,
+        watch,
         base,
         seeds,
         first_seed,
@@ -66,6 +76,9 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
 struct Parser<'a> {
     text: &'a str,
     axes: Vec<Axis>,
+    kind: RunKind,
+    /// How many blocks are watched.
+    watched: usize,
 }
 
 impl Parser<'_> {
@@ -94,7 +107,8 @@ impl Parser<'_> {
     }
 
     fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
-        Metric::parse(path.get_ref()).map_err(|message| self.error(path, whose, message))
+        Metric::parse(path.get_ref(), self.kind, self.watched)
+            .map_err(|message| self.error(path, whose, message))
     }
 
     fn axes(&mut self, written: &SpecText) -> Result<(), SpecError> {
@@ -199,7 +213,7 @@ impl Parser<'_> {
         Ok(seed)
     }
 
-    /// What all runs share. Every run needs a workload, a cluster and a policy, from here or from an axis.
+    /// What all runs share.
     fn base(&self, written: &SpecText) -> Result<Vec<Setting>, SpecError> {
         let mut base = Vec::new();
         if let Some(cluster) = &written.cluster {
@@ -229,24 +243,7 @@ impl Parser<'_> {
             let key = self.key(key, "set")?;
             base.push(Setting { key, value, line });
         }
-        for (part, expected) in [
-            ("workload", "a table [workload] with a name, or an axis"),
-            ("cluster", "a cluster, or an axis"),
-            ("policy", "policies, or an axis"),
-        ] {
-            let key = Key::parse(part).expect("a part");
-            let settings = base.iter().map(|setting| &setting.key);
-            if !settings
-                .chain(self.axes.iter().map(|axis| &axis.key))
-                .any(|known| *known == key)
-            {
-                return Err(SpecError {
-                    line: None,
-                    key: part.to_string(),
-                    message: format!("expected {expected}"),
-                });
-            }
-        }
+        self.parts(&base, self.kind)?;
         Ok(base)
     }
 

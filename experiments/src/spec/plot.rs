@@ -1,7 +1,7 @@
 //! What an experiment draws, as data: which runs are where on a picture, under which names.
 //!
-//! Not here: the values (`raw.csv` and `loads.csv` of a results folder have them) and drawing, which is not this
-//! package's business.
+//! Not here: the values (`raw.csv`, `loads.csv` and `replicas.csv` of a results folder have them) and drawing, which is
+//! not this package's business.
 
 use crate::metric::Metric;
 
@@ -25,6 +25,20 @@ pub enum PlotKind {
     Bars(BarsPlot),
     /// The loads of the two pools over time.
     Loads(LoadsPlot),
+    /// Copies of watched blocks over time.
+    Replicas(ReplicasPlot),
+}
+
+impl PlotKind {
+    /// The published curve that it draws, if it draws one.
+    #[must_use]
+    pub const fn published(&self) -> Option<&PublishedCurve> {
+        match self {
+            Self::Loads(plot) => plot.published.as_ref(),
+            Self::Replicas(plot) => plot.published.as_ref(),
+            Self::Lines(_) | Self::Bars(_) => None,
+        }
+    }
 }
 
 /// What is measured of a run, and how it is drawn.
@@ -94,14 +108,24 @@ pub struct LoadsPlot {
     /// Seconds into the run at which it ends; infinite for all there is.
     pub to_s: f64,
     /// A published curve, as one more panel.
-    pub published: Option<PublishedLoads>,
+    pub published: Option<PublishedCurve>,
 }
 
-/// A published curve of loads.
+/// Copies of watched blocks over time, a panel a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedLoads {
-    /// A built-in curve, or a CSV file with columns `time_s`, `prefill_load` and `decode_load` (shares). A file that is
-    /// not there is no error: the panel is left out.
+pub struct ReplicasPlot {
+    /// Names of the panels and the numbers of their runs; the first seed is drawn.
+    pub panels: Vec<(String, usize)>,
+    /// Published points, drawn into the panels that they name.
+    pub published: Option<PublishedCurve>,
+}
+
+/// A published curve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedCurve {
+    /// A built-in curve, or a CSV file: of loads with the columns `time_s`, `prefill_load` and `decode_load` (shares),
+    /// of replicas with `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: the curve is
+    /// left out.
     pub file: String,
     /// Where it is published.
     pub source: String,

@@ -29,6 +29,10 @@ pub(super) struct SpecText {
     #[serde(default)]
     pub(super) description: String,
     pub(super) cluster: Option<Spanned<String>>,
+    /// `simulation`, or `pool`: what a run is.
+    pub(super) kind: Option<Spanned<String>>,
+    /// `[watch]`: blocks whose copies are counted.
+    pub(super) watch: Option<WatchText>,
     /// How many seeds every run is repeated with: 1, 2, ...
     pub(super) seeds: Option<Spanned<u64>>,
     /// The first of them, 1 where absent: what was fitted on some seeds is judged on others.
@@ -58,6 +62,15 @@ pub(super) struct SpecText {
     /// `[[plots]]`
     #[serde(default)]
     pub(super) plots: Vec<PlotText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WatchText {
+    /// Ranks of the blocks by use, from 1.
+    pub(super) ranks: Spanned<Vec<u64>>,
+    /// Time between samples.
+    pub(super) period_s: Spanned<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,7 +186,7 @@ pub(super) struct PlotText {
     pub(super) by: Option<Spanned<String>>,
     /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
     pub(super) values: Option<Spanned<Vec<Value>>>,
-    /// `lines`, `loads`: the axis of which each value has a panel.
+    /// `lines`, `loads`, `replicas`: the axis of which each value has a panel.
     pub(super) panels: Option<Spanned<String>>,
     /// `lines`
     pub(super) x_label: Option<Spanned<String>>,
@@ -189,14 +202,14 @@ pub(super) struct PlotText {
     pub(super) from_s: Option<Spanned<f64>>,
     /// `loads`: seconds into the run up to which it is drawn.
     pub(super) to_s: Option<Spanned<f64>>,
-    /// `loads`
-    pub(super) published: Option<Spanned<PublishedLoadsText>>,
+    /// `loads`, `replicas`
+    pub(super) published: Option<Spanned<PublishedCurveText>>,
 }
 
-/// A published curve, for `loads`.
+/// A published curve, for `loads` and `replicas`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PublishedLoadsText {
+pub(super) struct PublishedCurveText {
     /// A built-in curve or a CSV file.
     pub(super) file: String,
     /// Where it is published.

@@ -133,6 +133,7 @@ impl Engine<'_> {
             let block = self.config.cluster.block;
             let live = self.live_mut(started.ticket.request.0);
             live.begun = now;
+            live.record.moments.started = Some(now);
             let input = live.request.input;
             let hit = Tokens((block * u64::from(started.hit_blocks)).0.min(input.0));
             (live.record.hit, live.record.hit_blocks) = (hit, started.hit_blocks);

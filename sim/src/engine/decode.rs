@@ -82,7 +82,11 @@ impl Engine<'_> {
         self.live_mut(request).load = None;
         let machine = self.decode_node(node);
         machine.batch.loaded(sequence);
-        match &mut machine.running {
+        let request = machine.batch.ticket(sequence).request.0;
+        let moments = &mut self.live_mut(request).record.moments;
+        // One that is put back to wait is loaded again.
+        moments.loaded.get_or_insert(now);
+        match &mut self.decode_node(node).running {
             None => self.start_steps(node),
             Some(running) => {
                 running.steps = running.steps.min(running.complete(now) + 1);

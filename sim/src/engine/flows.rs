@@ -92,7 +92,8 @@ impl Engine<'_> {
         };
         self.watch_links(request);
         self.set_purpose(flow, Purpose::Copy(request));
-        self.count_transfer(size);
+        let alone = self.alone(from, to, size);
+        self.result.copies.add(size, alone);
     }
 
     /// Begins to stream a request's KV to its decode node, while it is computed in `duration`. Less than a byte
@@ -171,7 +172,9 @@ impl Engine<'_> {
             live.prefill_node,
             live.job.expect("the request was delivered"),
         );
-        self.result.tiers.took(Tier::Ssd, self.now - started);
+        let now = self.now;
+        self.live_mut(request).record.moments.fetched = Some(now);
+        self.result.tiers.took(Tier::Ssd, now - started);
         self.fetched(node, |queue, changes| queue.read_done(job, changes))?;
         self.start_prefill(node)
     }
@@ -208,6 +211,7 @@ impl Engine<'_> {
         else {
             unreachable!("a copy that ends was sent")
         };
+        live.record.moments.fetched = Some(now);
         let (count, delivered, node) = (pins.len() as u32, live.job.is_some(), live.prefill_node);
         if !delivered {
             live.copy = Copy::Early { first, count };
@@ -218,7 +222,7 @@ impl Engine<'_> {
                 unreachable!("{from} is a prefill node: it has sent blocks")
             }
         }
-        self.result.transfers.time += now - started;
+        self.result.copies.time += now - started;
         self.result.tiers.took(Tier::Remote, now - started);
         if delivered {
             self.keep_copy(request, first, count)?;
@@ -231,11 +235,13 @@ impl Engine<'_> {
         let now = self.now;
         let live = self.live_mut(request);
         live.stream = None;
-        let (node, input) = (live.decode_node, live.request.input);
+        live.record.moments.sent = Some(now);
+        let (from, node, input) = (live.prefill_node, live.decode_node, live.request.input);
         let (first_token, output) = (live.first_token, live.request.output);
-        self.result.transfers.time += now - first_token;
         let size = self.kv_bytes(node, input);
-        self.count_transfer(size);
+        self.result.streams.time += now - first_token;
+        let alone = self.alone(from, node, size);
+        self.result.streams.add(size, alone);
         let ticket = self.ticket_of(request);
         self.tell(&Event::TransferFinished { ticket })?;
         self.release_prefill(request);
@@ -251,8 +257,11 @@ impl Engine<'_> {
         )
     }
 
-    fn count_transfer(&mut self, size: Bytes) {
-        self.result.transfers.count += 1;
-        self.result.transfers.bytes += size;
+    /// How long a transfer takes if nothing else is in the network.
+    fn alone(&self, from: NodeId, to: NodeId, size: Bytes) -> Nanos {
+        let cluster = &self.config.cluster;
+        let slower = [from, to].map(|node| cluster.transfer_bytes_per_s(node).max(1));
+        let slower = u128::from(slower[0].min(slower[1]));
+        Nanos((u128::from(size.0) * 1_000_000_000 / slower) as u64)
     }
 }

@@ -30,7 +30,10 @@ impl Engine<'_> {
             .pop()
             .expect("a delivery is due only if there is one");
         self.set_delivery();
-        let node = self.live_mut(request).prefill_node;
+        let now = self.now;
+        let live = self.live_mut(request);
+        live.record.moments.delivered = Some(now);
+        let node = live.prefill_node;
         if !self.faults.is_alive(node) {
             // It is lost, which the Conductor will find with the node.
             return Ok(());
@@ -179,6 +182,7 @@ impl Engine<'_> {
         self.tokens.input_tokens += run.input.0;
         self.tokens.hit_tokens += hit.0;
         let record = &mut self.live_mut(request).record;
+        record.moments.started = Some(now);
         (record.hit, record.hit_blocks, record.prefill) = (hit, run.hit_blocks, finish - now);
         self.start_stream(request, finish - now);
         self.tell(&Event::PrefillStarted {

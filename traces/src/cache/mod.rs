@@ -9,6 +9,9 @@
 
 mod heap;
 mod pool;
+mod sub_block;
+
+pub use sub_block::SubBlock;
 
 use crate::intern::BlockTable;
 use conductor_core::units::Tokens;
@@ -142,6 +145,19 @@ impl CacheStudy {
     /// Replays the rows through one pool.
     #[must_use]
     pub fn run(&self, policy: Policy, capacity: Capacity, unit: Unit) -> CacheRow {
+        self.run_with(policy, capacity, unit, None)
+    }
+
+    /// Replays the rows through one pool; `sub_block` adds to hits in tokens what ids do not show.
+    #[must_use]
+    pub fn run_with(
+        &self,
+        policy: Policy,
+        capacity: Capacity,
+        unit: Unit,
+        sub_block: Option<SubBlock>,
+    ) -> CacheRow {
+        let system = sub_block.and_then(|_| self.commonest_first());
         let limit = match capacity {
             Capacity::Finite(limit) => limit,
             Capacity::Infinite => u64::MAX,
@@ -150,6 +166,7 @@ impl CacheStudy {
         let (mut blocks_hit, mut tokens_hit, mut tokens) = (0, Tokens::ZERO, Tokens::ZERO);
         let mut place = 0;
         for row in &self.rows {
+            let first = self.uses.get(place).copied();
             let mut hit = 0;
             let mut leading = true;
             for depth in 0..row.blocks {
@@ -169,6 +186,9 @@ impl CacheStudy {
             }
             blocks_hit += hit;
             tokens_hit += (self.block_tokens * hit).min(row.input);
+            if let Some(sub_block) = sub_block {
+                tokens_hit += sub_block.added(self.block_tokens, row, hit, first == system);
+            }
             tokens += row.input;
         }
         let share = |part: u64, whole: u64| {

@@ -134,3 +134,34 @@ fn names_are_parsed_and_printed() {
         "cache policy: expected lru, lfu, length-aware or belady, found `fifo`"
     );
 }
+
+/// A system prompt of 880 tokens, half a block at other breaks, nothing without a hit or without a break.
+#[test]
+fn sharing_below_a_block_is_added_where_a_prefix_breaks() {
+    let of = |blocks: &[u64], input: u64| WorkloadRequest {
+        input: Tokens(input),
+        ..row(blocks)
+    };
+    let added = |rows: &[WorkloadRequest]| {
+        let study = CacheStudy::new(rows, Tokens(512));
+        let total: u64 = rows.iter().map(|row| row.input.0).sum();
+        let hit = |sub_block| {
+            let found = study.run_with(Policy::Lru, Capacity::Infinite, Unit::Tokens, sub_block);
+            (found.hit_ratio_tokens * total as f64).round() as u64
+        };
+        hit(Some(SubBlock::FAST25)) - hit(None)
+    };
+    let first = of(&[1, 2, 3], 1_500);
+    assert_eq!(added(&[first.clone(), of(&[1, 5], 1_000)]), 880 - 512);
+    assert_eq!(added(&[first.clone(), of(&[1, 2, 5], 1_500)]), 256);
+    assert_eq!(added(&[first.clone(), first.clone()]), 0, "nothing breaks");
+    assert_eq!(added(&[first.clone(), of(&[5, 6], 1_000)]), 0, "no hit");
+    // No more than the prompt has.
+    assert_eq!(added(&[first.clone(), of(&[1, 2, 5], 1_100)]), 76);
+    // Block 9 is not the block that most prompts begin with.
+    let other = of(&[9, 2], 1_000);
+    assert_eq!(
+        added(&[first.clone(), first, other, of(&[9, 4], 1_000)]),
+        256
+    );
+}

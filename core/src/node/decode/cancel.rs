@@ -4,7 +4,6 @@
 //! step, silently. All others leave at once.
 
 use super::{DecodeBatch, SequenceId};
-use crate::ids::Ticket;
 use crate::units::Tokens;
 
 impl DecodeBatch {
@@ -27,12 +26,6 @@ impl DecodeBatch {
         }
         self.batch.forget(place);
         false
-    }
-
-    /// Whose sequence it is, while it is here.
-    #[must_use]
-    pub fn ticket(&self, id: SequenceId) -> Ticket {
-        self.batch.member(id.0).ticket
     }
 
     /// True if nothing is here.
@@ -65,7 +58,7 @@ impl DecodeBatch {
 mod tests {
     use super::super::Sequence;
     use super::*;
-    use crate::ids::RequestId;
+    use crate::ids::{RequestId, Ticket};
     use crate::steps::StepRun;
     use crate::units::Nanos;
     use alloc::vec::Vec;

@@ -2,7 +2,7 @@
 
 use super::Parser;
 use crate::spec::plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedLoads,
+    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedCurve,
 };
 use crate::spec::text::{PlotText, Values};
 use crate::spec::{SpecError, Value};
@@ -38,8 +38,10 @@ impl Parser<'_> {
             ],
             "bars" => &["metric", "scale", "y_label", "over", "by", "values"],
             "loads" => &["panels", "values", "seed", "from_s", "to_s", "published"],
+            "replicas" => &["panels", "values", "published"],
             other => {
-                let message = format!("unknown kind \"{other}\", expected lines, bars or loads");
+                let message =
+                    format!("unknown kind \"{other}\", expected lines, bars, loads or replicas");
                 return Err(self.error(&plot.kind, "plots.kind", message));
             }
         };
@@ -56,6 +58,7 @@ impl Parser<'_> {
             kind: match kind {
                 "lines" => PlotKind::Lines(self.lines(plot)?),
                 "bars" => PlotKind::Bars(self.bars(plot)?),
+                "replicas" => self.replicas(plot)?,
                 _ => PlotKind::Loads(self.loads(plot, seeds)?),
             },
         })
@@ -222,23 +225,30 @@ impl Parser<'_> {
             let message = format!("expected seconds above `from_s` ({from_s})");
             return Err(self.error(at, "plots.to_s", message));
         }
+        Ok(LoadsPlot {
+            panels: self.panels(plot)?,
+            seed,
+            from_s,
+            to_s,
+            published: Self::curve_of(plot),
+        })
+    }
+
+    /// A panel for each value of an axis, by name and run.
+    pub(super) fn panels(&self, plot: &PlotText) -> Result<Vec<(String, usize)>, SpecError> {
         let panel = |(name, value): (String, Option<&Value>)| {
             let along = [plot.panels.as_ref().zip(value)];
             Ok((name, self.cell(plot, &along)?))
         };
         let names = self.drawn(plot, "panels", plot.panels.as_ref())?;
-        Ok(LoadsPlot {
-            panels: names
-                .into_iter()
-                .map(panel)
-                .collect::<Result<_, SpecError>>()?,
-            seed,
-            from_s,
-            to_s,
-            published: plot.published.as_ref().map(|published| PublishedLoads {
-                file: published.get_ref().file.clone(),
-                source: published.get_ref().source.clone(),
-            }),
+        names.into_iter().map(panel).collect()
+    }
+
+    pub(super) fn curve_of(plot: &PlotText) -> Option<PublishedCurve> {
+        let published = plot.published.as_ref()?.get_ref();
+        Some(PublishedCurve {
+            file: published.file.clone(),
+            source: published.source.clone(),
         })
     }
 
