@@ -9,6 +9,7 @@
 pub mod blocks;
 pub mod calibrate;
 pub mod classes;
+pub mod distributions;
 mod error;
 pub mod execute;
 pub mod fit;
@@ -17,6 +18,7 @@ pub mod loads;
 pub mod measure;
 pub mod metric;
 mod plan;
+mod published;
 pub mod report;
 pub mod results;
 pub mod runner;

@@ -38,15 +38,7 @@ pub(crate) fn job(
             line: 1,
         });
     }
-    for (axis, value) in spec.axes.iter().zip(spec.values_of(run)) {
-        if !value.is_fitted() {
-            settings.push(Setting {
-                key: axis.key.clone(),
-                value: value.clone(),
-                line: axis.line,
-            });
-        }
-    }
+    settings.extend(spec.settings_of(run).cloned());
     let parts = Parts { settings, root };
     let cluster = parts.cluster()?;
     let seed = match (seed, parts.chosen(Part::Seed)) {

@@ -1,5 +1,6 @@
 //! What an experiment found: published beside simulated values, checks, and the report of every run.
 
+use crate::distributions::Quantiles;
 use crate::fit::Fitted;
 use crate::loads::LoadSeries;
 use crate::metric::Metric;
@@ -24,6 +25,9 @@ pub struct ExperimentReport {
     /// The loads of those runs whose loads are drawn.
     #[serde(skip)]
     pub loads: Vec<LoadSeries>,
+    /// The distributions that are drawn.
+    #[serde(skip)]
+    pub distributions: Vec<Quantiles>,
     /// The specification, for names of runs and for result folders.
     #[serde(skip)]
     pub spec: Spec,
@@ -88,6 +92,7 @@ impl ExperimentReport {
         fitted: Option<Fitted>,
         runs: Vec<RunReport>,
         loads: Vec<LoadSeries>,
+        distributions: Vec<Quantiles>,
     ) -> Self {
         let mut points = Vec::new();
         let mut checks = Vec::new();
@@ -143,6 +148,7 @@ impl ExperimentReport {
             checks,
             runs,
             loads,
+            distributions,
             spec: spec.clone(),
             fitted,
         }

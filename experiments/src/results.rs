@@ -1,9 +1,11 @@
 //! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
 
+use crate::distributions;
 use crate::loads;
 use crate::metric;
+use crate::published;
 use crate::report::ExperimentReport;
-use crate::spec::{Plot, PlotKind};
+use crate::spec::Plot;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -20,8 +22,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. With plots of loads, `loads.csv` and the published curves are there too: plots are drawn from these
-/// files alone.
+/// where that is. With plots of loads or distributions, `loads.csv`, `cdf.csv` and the published curves are there too:
+/// plots are drawn from these files alone.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -42,10 +44,11 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     if !report.loads.is_empty() {
         files.push(("loads.csv".to_string(), loads_table(report)));
     }
+    if !report.distributions.is_empty() {
+        files.push(("cdf.csv".to_string(), distributions_table(report)));
+    }
     for plot in &report.spec.plots {
-        if let PlotKind::Loads(kind) = &plot.kind
-            && let Some(text) = kind.published.as_ref().and_then(loads::published)
-        {
+        if let Some(text) = plot.published().and_then(published::text) {
             files.push((published_file(plot), text));
         }
     }
@@ -56,7 +59,7 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     Ok(folder)
 }
 
-/// The name of the file that holds the published curve of a plot of loads.
+/// The name of the file that holds the published curves of a plot.
 #[must_use]
 pub fn published_file(plot: &Plot) -> String {
     format!("{}-published.csv", plot.file)
@@ -67,6 +70,13 @@ fn loads_table(report: &ExperimentReport) -> String {
         let run = &report.runs[series.run];
         let cell = report.spec.label(series.run / report.spec.repeats());
         (cell, run.policy.as_str(), run.seed, &series.samples[..])
+    }))
+}
+
+fn distributions_table(report: &ExperimentReport) -> String {
+    distributions::csv(report.distributions.iter().map(|quantiles| {
+        let cell = report.spec.label(quantiles.run / report.spec.repeats());
+        (cell, report.runs[quantiles.run].seed, quantiles)
     }))
 }
 

@@ -3,6 +3,7 @@
 //! Runs share nothing, so the result does not depend on how many threads there are. All inputs are checked before
 //! the first run starts.
 
+use crate::distributions::{self, Quantiles};
 use crate::error::ExperimentError;
 use crate::execute::{Done, Job, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
@@ -83,12 +84,19 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         None => checked,
     };
     let results = all(spec, &jobs, options)?;
-    let (mut runs, mut loads) = (Vec::new(), Vec::new());
+    let (mut runs, mut loads, mut distributions) = (Vec::new(), Vec::new(), Vec::new());
     for kept in results {
         runs.push(kept.report);
         loads.extend(kept.loads);
+        distributions.extend(kept.distributions);
     }
-    Ok(ExperimentReport::new(spec, fitted, runs, loads))
+    Ok(ExperimentReport::new(
+        spec,
+        fitted,
+        runs,
+        loads,
+        distributions,
+    ))
 }
 
 /// What a step of the fit may fail with, before it has its key.
@@ -123,20 +131,28 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     })
 }
 
-/// What is kept of a run: its report, and the loads if they are drawn.
+/// What is kept of a run: its report, and what is drawn of its loads and distributions.
 struct Kept {
     report: RunReport,
     loads: Option<LoadSeries>,
+    distributions: Vec<Quantiles>,
 }
 
 /// All runs, in their order.
 fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
     let drawn = loads::wanted(spec);
+    let distributions = distributions::wanted(spec);
+    let quantiles = |run: usize, done: &Done| {
+        let wanted = distributions.iter().filter(|wanted| wanted.0 == run);
+        let quantiles = wanted.map(|&(_, of)| distributions::of(run, of, &done.result.records));
+        quantiles.collect()
+    };
     let kept = |run: usize, done: Done| Kept {
         loads: drawn.contains(&run).then(|| LoadSeries {
             run,
             samples: loads::sample(&done.result.timeline),
         }),
+        distributions: quantiles(run, &done),
         report: done.report,
     };
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));

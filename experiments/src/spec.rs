@@ -16,7 +16,8 @@ mod text;
 pub use error::SpecError;
 pub use key::{Key, Part, Value};
 pub use plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedLoads,
+    BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
+    PlotKind, PublishedFile,
 };
 
 use crate::error::ExperimentError;
@@ -33,7 +34,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 17] = built_in![
+const BUILT_IN: [(&str, &str); 18] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -51,6 +52,7 @@ const BUILT_IN: [(&str, &str); 17] = built_in![
     "sensitivity-noise",
     "retries",
     "role-switching",
+    "capacity-tbt",
 ];
 
 /// A parsed experiment.
@@ -97,15 +99,17 @@ pub struct Setting {
     pub line: usize,
 }
 
-/// A list of values of one setting.
+/// A list of values of one setting, or of names for settings that go together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// What selections and `raw.csv` call it.
     pub name: String,
-    /// What it sets.
-    pub key: Key,
+    /// What it sets; none if its values are names for several settings each.
+    pub key: Option<Key>,
     /// Its values.
     pub values: Vec<Value>,
+    /// What each value sets, in order; nothing for the number that is fitted.
+    pub settings: Vec<Vec<Setting>>,
     /// Where the text has it, from 1.
     pub line: usize,
 }
@@ -325,6 +329,13 @@ impl Spec {
         values_of(&self.axes, run)
     }
 
+    /// What the axes set in run number `run`, in their order.
+    pub(crate) fn settings_of(&self, run: usize) -> impl Iterator<Item = &Setting> {
+        let places = places_of(&self.axes, run);
+        let settings = self.axes.iter().zip(places);
+        settings.flat_map(|(axis, place)| &axis.settings[place])
+    }
+
     /// What a run is called: its axes and their values.
     #[must_use]
     pub fn label(&self, run: usize) -> String {
@@ -341,19 +352,26 @@ impl Spec {
     }
 }
 
-/// Runs are numbered as an odometer counts: the last axis turns fastest.
-fn values_of(axes: &[Axis], mut run: usize) -> Vec<&Value> {
-    let mut values: Vec<_> = axes
+/// Runs are numbered as an odometer counts: the last axis turns fastest. The place of a run on each axis.
+fn places_of(axes: &[Axis], mut run: usize) -> Vec<usize> {
+    let mut places: Vec<_> = axes
         .iter()
         .rev()
         .map(|axis| {
-            let value = &axis.values[run % axis.values.len()];
+            let place = run % axis.values.len();
             run /= axis.values.len();
-            value
+            place
         })
         .collect();
-    values.reverse();
-    values
+    places.reverse();
+    places
+}
+
+/// The value of each axis in a run.
+fn values_of(axes: &[Axis], run: usize) -> Vec<&Value> {
+    let places = places_of(axes, run);
+    let values = axes.iter().zip(places);
+    values.map(|(axis, place)| &axis.values[place]).collect()
 }
 
 fn read(path: &Path) -> Result<String, InputError> {

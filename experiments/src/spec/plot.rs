@@ -1,6 +1,6 @@
 //! What an experiment draws, as data: which runs are where on a picture, under which names.
 //!
-//! Not here: the values (`raw.csv` and `loads.csv` of a results folder have them) and drawing, which is not this
+//! Not here: the values (`raw.csv`, `loads.csv` and `cdf.csv` of a results folder have them) and drawing, which is not this
 //! package's business.
 
 use crate::metric::Metric;
@@ -25,6 +25,20 @@ pub enum PlotKind {
     Bars(BarsPlot),
     /// The loads of the two pools over time.
     Loads(LoadsPlot),
+    /// Cumulative distributions over requests.
+    Cdf(CdfPlot),
+}
+
+impl Plot {
+    /// What is published as a file and drawn beside the runs.
+    #[must_use]
+    pub const fn published(&self) -> Option<&PublishedFile> {
+        match &self.kind {
+            PlotKind::Loads(plot) => plot.published.as_ref(),
+            PlotKind::Cdf(plot) => plot.published.as_ref(),
+            PlotKind::Lines(_) | PlotKind::Bars(_) => None,
+        }
+    }
 }
 
 /// What is measured of a run, and how it is drawn.
@@ -94,14 +108,65 @@ pub struct LoadsPlot {
     /// Seconds into the run at which it ends; infinite for all there is.
     pub to_s: f64,
     /// A published curve, as one more panel.
-    pub published: Option<PublishedLoads>,
+    pub published: Option<PublishedFile>,
 }
 
-/// A published curve of loads.
+/// Distributions, a curve a run. Runs that are repeated with several seeds have one curve over all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CdfPlot {
+    /// Of what.
+    pub of: Distribution,
+    /// It is drawn times this.
+    pub scale: f64,
+    /// What x is, with its unit.
+    pub x_label: String,
+    /// Logarithmic x axis.
+    pub log_x: bool,
+    /// The right end of the x axis.
+    pub x_max: Option<f64>,
+    /// Where there are vertical lines.
+    pub marks: Vec<f64>,
+    /// Names of the curves and the numbers of their runs.
+    pub series: Vec<(String, usize)>,
+    /// Published curves.
+    pub published: Option<PublishedFile>,
+}
+
+/// What a request has that distributions are drawn of, by the name of its summary in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Distribution {
+    /// `ttft_s`
+    Ttft,
+    /// `tbt_s`
+    Tbt,
+    /// `tpot_s`
+    Tpot,
+    /// `e2e_s`
+    E2e,
+}
+
+impl Distribution {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Ttft, Self::Tbt, Self::Tpot, Self::E2e];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft_s",
+            Self::Tbt => "tbt_s",
+            Self::Tpot => "tpot_s",
+            Self::E2e => "e2e_s",
+        }
+    }
+}
+
+/// Published curves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedLoads {
-    /// A built-in curve, or a CSV file with columns `time_s`, `prefill_load` and `decode_load` (shares). A file that is
-    /// not there is no error: the panel is left out.
+pub struct PublishedFile {
+    /// A built-in file, or a CSV file. Of loads: columns `time_s`, `prefill_load` and `decode_load` (shares). Of
+    /// distributions: `series`, `x` as it is drawn, and `share_percent`. A file that is not there is no error: what is
+    /// published is left out.
     pub file: String,
     /// Where it is published.
     pub source: String,

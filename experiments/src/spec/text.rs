@@ -63,10 +63,23 @@ pub(super) struct SpecText {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AxisText {
-    pub(super) key: Spanned<String>,
+    /// What its values set; with `values`.
+    pub(super) key: Option<Spanned<String>>,
     /// By default the last part of the key.
     pub(super) name: Option<Spanned<String>>,
-    pub(super) values: Spanned<Vec<Value>>,
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+    /// In place of `key` and `values`: names, each for settings that go together.
+    pub(super) choices: Option<Spanned<Vec<ChoiceText>>>,
+}
+
+/// A value of an axis that sets more than one thing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChoiceText {
+    /// What selections, tables and legends call it.
+    pub(super) name: String,
+    /// Settings, by dotted key.
+    pub(super) set: Values,
 }
 
 #[derive(Debug, Deserialize)]
@@ -161,25 +174,25 @@ pub(super) struct PlotText {
     /// Values of the axes that are not drawn.
     #[serde(default)]
     pub(super) at: Values,
-    /// `lines`, `bars`
+    /// `lines`, `bars`. `cdf`: of what it is the distribution.
     pub(super) metric: Option<Spanned<String>>,
-    /// `lines`, `bars`: the metric is drawn times this.
+    /// `lines`, `bars`, `cdf`: the metric is drawn times this.
     pub(super) scale: Option<Spanned<f64>>,
     /// `lines`, `bars`: what it is called, with its unit.
     pub(super) y_label: Option<Spanned<String>>,
     /// `lines`: the axis that is x. `bars`: the axis that makes groups.
     pub(super) over: Option<Spanned<String>>,
-    /// `lines`, `bars`: the axis of which each value has a colour.
+    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour.
     pub(super) by: Option<Spanned<String>>,
     /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
     pub(super) values: Option<Spanned<Vec<Value>>>,
     /// `lines`, `loads`: the axis of which each value has a panel.
     pub(super) panels: Option<Spanned<String>>,
-    /// `lines`
+    /// `lines`, `cdf`
     pub(super) x_label: Option<Spanned<String>>,
     /// `lines`: the value of the axis that is drawn as 1.
     pub(super) x_one: Option<Spanned<f64>>,
-    /// `lines`
+    /// `lines`, `cdf`
     pub(super) log_x: Option<Spanned<bool>>,
     /// `lines`
     pub(super) log_y: Option<Spanned<bool>>,
@@ -189,14 +202,18 @@ pub(super) struct PlotText {
     pub(super) from_s: Option<Spanned<f64>>,
     /// `loads`: seconds into the run up to which it is drawn.
     pub(super) to_s: Option<Spanned<f64>>,
-    /// `loads`
-    pub(super) published: Option<Spanned<PublishedLoadsText>>,
+    /// `cdf`: the right end of the x axis.
+    pub(super) x_max: Option<Spanned<f64>>,
+    /// `cdf`: where there are vertical lines.
+    pub(super) marks: Option<Spanned<Vec<f64>>>,
+    /// `loads`, `cdf`
+    pub(super) published: Option<Spanned<PublishedFileText>>,
 }
 
-/// A published curve, for `loads`.
+/// Published curves, for `loads` and `cdf`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PublishedLoadsText {
+pub(super) struct PublishedFileText {
     /// A built-in curve or a CSV file.
     pub(super) file: String,
     /// Where it is published.

@@ -2,7 +2,8 @@
 
 use super::Parser;
 use crate::spec::plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedLoads,
+    BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
+    PlotKind, PublishedFile,
 };
 use crate::spec::text::{PlotText, Values};
 use crate::spec::{SpecError, Value};
@@ -38,8 +39,20 @@ impl Parser<'_> {
             ],
             "bars" => &["metric", "scale", "y_label", "over", "by", "values"],
             "loads" => &["panels", "values", "seed", "from_s", "to_s", "published"],
+            "cdf" => &[
+                "metric",
+                "scale",
+                "by",
+                "values",
+                "x_label",
+                "log_x",
+                "x_max",
+                "marks",
+                "published",
+            ],
             other => {
-                let message = format!("unknown kind \"{other}\", expected lines, bars or loads");
+                let message =
+                    format!("unknown kind \"{other}\", expected lines, bars, loads or cdf");
                 return Err(self.error(&plot.kind, "plots.kind", message));
             }
         };
@@ -56,13 +69,14 @@ impl Parser<'_> {
             kind: match kind {
                 "lines" => PlotKind::Lines(self.lines(plot)?),
                 "bars" => PlotKind::Bars(self.bars(plot)?),
+                "cdf" => PlotKind::Cdf(self.cdf(plot)?),
                 _ => PlotKind::Loads(self.loads(plot, seeds)?),
             },
         })
     }
 
     /// The keys that not every kind has, and where those that are there stand.
-    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 15] {
+    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 17] {
         fn at<T>(parser: &Parser<'_>, value: Option<&Spanned<T>>) -> Option<usize> {
             value.map(|value| parser.line(value))
         }
@@ -81,6 +95,8 @@ impl Parser<'_> {
             ("seed", at(self, plot.seed.as_ref())),
             ("from_s", at(self, plot.from_s.as_ref())),
             ("to_s", at(self, plot.to_s.as_ref())),
+            ("x_max", at(self, plot.x_max.as_ref())),
+            ("marks", at(self, plot.marks.as_ref())),
             ("published", at(self, plot.published.as_ref())),
         ]
     }
@@ -235,19 +251,59 @@ impl Parser<'_> {
             seed,
             from_s,
             to_s,
-            published: plot.published.as_ref().map(|published| PublishedLoads {
-                file: published.get_ref().file.clone(),
-                source: published.get_ref().source.clone(),
-            }),
+            published: published(plot),
         })
     }
 
-    fn measure(&self, plot: &PlotText) -> Result<Measure, SpecError> {
+    fn cdf(&self, plot: &PlotText) -> Result<CdfPlot, SpecError> {
         let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
+        let mut known = Distribution::ALL.into_iter();
+        let Some(of) = known.find(|of| of.name() == metric.get_ref()) else {
+            let known = Distribution::ALL.map(Distribution::name).join(", ");
+            let message = format!("expected one of: {known}, found \"{}\"", metric.get_ref());
+            return Err(self.error(metric, "plots.metric", message));
+        };
+        let x_max = plot.x_max.as_ref().map(|x_max| *x_max.get_ref());
+        if let Some(at) = &plot.x_max
+            && !x_max.is_some_and(|x_max| x_max.is_finite() && x_max > 0.0)
+        {
+            return Err(self.error(at, "plots.x_max", "expected a number above 0"));
+        }
+        let curve = |(name, value): (String, Option<&Value>)| {
+            let along = [plot.by.as_ref().zip(value)];
+            Ok((name, self.cell(plot, &along)?))
+        };
+        let names = self.drawn(plot, "by", plot.by.as_ref())?;
+        let x_label = self.needed_by(plot, "x_label", plot.x_label.as_ref())?;
+        Ok(CdfPlot {
+            of,
+            scale: self.scale(plot)?,
+            x_label: x_label.get_ref().clone(),
+            log_x: plot.log_x.as_ref().is_some_and(|log_x| *log_x.get_ref()),
+            x_max,
+            marks: plot
+                .marks
+                .as_ref()
+                .map_or_else(Vec::new, |marks| marks.get_ref().clone()),
+            series: names
+                .into_iter()
+                .map(curve)
+                .collect::<Result<_, SpecError>>()?,
+            published: published(plot),
+        })
+    }
+
+    fn scale(&self, plot: &PlotText) -> Result<f64, SpecError> {
         let scale = plot.scale.as_ref().map_or(1.0, |scale| *scale.get_ref());
         if let Some(at) = plot.scale.as_ref().filter(|_| !scale.is_finite()) {
             return Err(self.error(at, "plots.scale", "expected a number"));
         }
+        Ok(scale)
+    }
+
+    fn measure(&self, plot: &PlotText) -> Result<Measure, SpecError> {
+        let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
+        let scale = self.scale(plot)?;
         let label = self.needed_by(plot, "y_label", plot.y_label.as_ref())?;
         Ok(Measure {
             metric: self.metric(metric, "plots.metric")?,
@@ -318,6 +374,14 @@ impl Parser<'_> {
             self.error(&plot.kind, &format!("plots.{key}"), message)
         })
     }
+}
+
+fn published(plot: &PlotText) -> Option<PublishedFile> {
+    let written = plot.published.as_ref()?.get_ref();
+    Some(PublishedFile {
+        file: written.file.clone(),
+        source: written.source.clone(),
+    })
 }
 
 /// Names without what all have in common up to a `+`: in a legend, `kvcache-centric+` only takes room.

@@ -1,0 +1,59 @@
+//! Published curves that come with the built-in experiments, and those in files.
+//!
+//! Not here: single published values, which are in the specifications themselves.
+
+use crate::spec::PublishedFile;
+
+/// Built-in curves; each file says where it is from.
+const BUILT_IN: [(&str, &str); 4] = [
+    (
+        "v3-fig9-load.csv",
+        include_str!("../specs/published/v3-fig9-load.csv"),
+    ),
+    (
+        "fast25-fig1-tbt.csv",
+        include_str!("../specs/published/fast25-fig1-tbt.csv"),
+    ),
+    (
+        "fast25-fig6-tbt.csv",
+        include_str!("../specs/published/fast25-fig6-tbt.csv"),
+    ),
+    (
+        "fast25-fig7-tbt.csv",
+        include_str!("../specs/published/fast25-fig7-tbt.csv"),
+    ),
+];
+
+/// The text of published curves; none if there is no such file.
+pub(crate) fn text(curve: &PublishedFile) -> Option<String> {
+    let built_in = BUILT_IN.iter().find(|(name, _)| *name == curve.file);
+    match built_in {
+        Some((_, text)) => Some((*text).to_string()),
+        None => std::fs::read_to_string(&curve.file).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Spec;
+
+    #[test]
+    fn built_in_experiments_have_their_published_curves_with_them() {
+        let mut seen = 0;
+        for info in crate::list() {
+            let spec = Spec::builtin(&info.name).expect("listed");
+            for curve in spec.plots.iter().filter_map(|plot| plot.published()) {
+                assert!(BUILT_IN.iter().any(|(name, _)| *name == curve.file));
+                let text = text(curve).expect("built in");
+                let header = text.lines().find(|line| !line.starts_with('#'));
+                assert!(
+                    ["time_s,prefill_load,decode_load", "series,x,share_percent"]
+                        .contains(&header.expect("a header"))
+                );
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
+    }
+}
