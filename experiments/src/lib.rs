@@ -22,6 +22,7 @@ mod published;
 pub mod report;
 pub mod results;
 pub mod runner;
+pub mod search;
 pub mod spec;
 pub mod statistics;
 

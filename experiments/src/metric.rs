@@ -1,6 +1,7 @@
 //! Metrics by dotted path into a run's report: `ttft_s.mean`, `hit_ratio_tokens`, and by index into its lists:
 //! `accepted_by_prompt_quartile.3`.
 
+use crate::search::Answer;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_sim::report::RunLabels;
 use conductor_sim::{Mode, RetryConfig, RunConfig, RunReport, RunResult};
@@ -25,6 +26,19 @@ impl Metric {
             "unknown metric \"{path}\", expected one of: {}",
             known.join(", ")
         ))
+    }
+
+    /// A number that a search has found, if it is one.
+    pub(crate) fn of_search(path: &str) -> Option<Self> {
+        let known = Answer::NAMES.contains(&path);
+        known.then(|| Self(path.to_string()))
+    }
+
+    /// Its value in a run, or in what a search has found.
+    pub(crate) fn found(&self, report: &RunReport, answer: Option<&Answer>) -> f64 {
+        let numbers = answer.map(Answer::numbers);
+        let found = numbers.iter().flatten().find(|(name, _)| *name == self.0);
+        found.map_or_else(|| self.of(report), |(_, number)| *number)
     }
 
     /// Its value in a report.

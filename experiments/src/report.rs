@@ -4,6 +4,7 @@ use crate::distributions::Quantiles;
 use crate::fit::Fitted;
 use crate::loads::LoadSeries;
 use crate::metric::Metric;
+use crate::search::Answer;
 use crate::spec::{Check, CheckKind, Limits, Side, Spec, Value};
 use crate::statistics::Estimate;
 use conductor_sim::RunReport;
@@ -22,6 +23,9 @@ pub struct ExperimentReport {
     pub checks: Vec<CheckReport>,
     /// All runs, in the order of the axes; of each, all seeds, in order.
     pub runs: Vec<RunReport>,
+    /// What was found in each of them, if something was sought.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<Answer>,
     /// The loads of those runs whose loads are drawn.
     #[serde(skip)]
     pub loads: Vec<LoadSeries>,
@@ -34,6 +38,16 @@ pub struct ExperimentReport {
     /// What was fitted.
     #[serde(skip)]
     pub fitted: Option<Fitted>,
+}
+
+/// What came out of all runs, in their order.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) runs: Vec<RunReport>,
+    /// As many, or none.
+    pub(crate) searches: Vec<Answer>,
+    pub(crate) loads: Vec<LoadSeries>,
+    pub(crate) distributions: Vec<Quantiles>,
 }
 
 /// A value of a figure.
@@ -87,13 +101,13 @@ pub struct CheckReport {
 
 impl ExperimentReport {
     /// Compares runs with what was published.
-    pub(crate) fn new(
-        spec: &Spec,
-        fitted: Option<Fitted>,
-        runs: Vec<RunReport>,
-        loads: Vec<LoadSeries>,
-        distributions: Vec<Quantiles>,
-    ) -> Self {
+    pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, measured: Measured) -> Self {
+        let Measured {
+            runs,
+            searches,
+            loads,
+            distributions,
+        } = measured;
         let mut points = Vec::new();
         let mut checks = Vec::new();
         if let (Some(fit), Some(fitted)) = (&spec.fit, fitted) {
@@ -126,7 +140,11 @@ impl ExperimentReport {
             };
             checks.push(within(id, what, target, fitted, limits));
         }
-        let cells = Cells { spec, runs: &runs };
+        let cells = Cells {
+            spec,
+            runs: &runs,
+            searches: &searches,
+        };
         points.extend(spec.published.iter().map(|row| Point {
             series: row.series.clone(),
             x: row.x.clone(),
@@ -147,6 +165,7 @@ impl ExperimentReport {
             points,
             checks,
             runs,
+            searches,
             loads,
             distributions,
             spec: spec.clone(),
@@ -159,14 +178,16 @@ impl ExperimentReport {
 struct Cells<'a> {
     spec: &'a Spec,
     runs: &'a [RunReport],
+    /// As many, or none.
+    searches: &'a [Answer],
 }
 
 impl Cells<'_> {
     /// A metric of a run, by seed.
     fn values(&self, run: usize, metric: &Metric, scale: f64) -> Vec<f64> {
         let repeats = self.spec.repeats();
-        let reports = &self.runs[run * repeats..(run + 1) * repeats];
-        let values = reports.iter().map(|report| metric.of(report) * scale);
+        let places = run * repeats..(run + 1) * repeats;
+        let values = places.map(|i| metric.found(&self.runs[i], self.searches.get(i)) * scale);
         values.collect()
     }
 

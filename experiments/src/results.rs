@@ -5,6 +5,7 @@ use crate::loads;
 use crate::metric;
 use crate::published;
 use crate::report::ExperimentReport;
+use crate::search::Answer;
 use crate::spec::Plot;
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +23,7 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. With plots of loads or distributions, `loads.csv`, `cdf.csv` and the published curves are there too:
+/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv`, `cdf.csv` and the published curves are there too:
 /// plots are drawn from these files alone.
 ///
 /// # Errors
@@ -41,6 +42,9 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
         ("raw.csv".to_string(), raw(report)),
         ("table.md".to_string(), table(report)),
     ];
+    if !report.searches.is_empty() {
+        files.push(("search.csv".to_string(), searches(report)));
+    }
     if !report.loads.is_empty() {
         files.push(("loads.csv".to_string(), loads_table(report)));
     }
@@ -80,12 +84,43 @@ fn distributions_table(report: &ExperimentReport) -> String {
     }))
 }
 
+/// One row a try: of each condition its metric, and that over its limit.
+fn searches(report: &ExperimentReport) -> String {
+    let mut text = String::new();
+    let conditions = report
+        .spec
+        .search
+        .iter()
+        .flat_map(|search| &search.conditions);
+    let columns = conditions.flat_map(|condition| {
+        let metric = &condition.condition.metric;
+        [metric.to_string(), format!("{metric} normalised")]
+    });
+    let head = ["cell", "seed", "value"].map(str::to_string);
+    let columns = head.into_iter().chain(columns);
+    line(&mut text, columns.chain(["holds".to_string()]));
+    for (i, answer) in report.searches.iter().enumerate() {
+        let label = report.spec.label(i / report.spec.repeats());
+        for tried in &answer.tries {
+            let pairs = tried.metrics.iter().zip(&tried.normalised);
+            let pairs = pairs.flat_map(|(metric, share)| [metric.to_string(), share.to_string()]);
+            let (seed, value) = (report.runs[i].seed.to_string(), tried.value.to_string());
+            let head = [cell(&label), seed, value].into_iter().chain(pairs);
+            line(&mut text, head.chain([tried.holds.to_string()]));
+        }
+    }
+    text
+}
+
 /// One row a run: the value of each axis, then every number of its report. Axes are marked as such: one may be called
 /// what a number is called, as `speed` is.
 fn raw(report: &ExperimentReport) -> String {
     let mut text = String::new();
     for (i, run) in report.runs.iter().enumerate() {
-        let numbers = metric::numbers(run);
+        let mut numbers = metric::numbers(run);
+        let found = report.searches.get(i).map(Answer::numbers);
+        let found = found.into_iter().flatten();
+        numbers.extend(found.map(|(name, number)| (name.to_string(), number)));
         if i == 0 {
             let axes = report
                 .spec

@@ -9,8 +9,9 @@ use crate::execute::{Done, Job, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
 use crate::loads::{self, LoadSeries};
 use crate::plan;
-use crate::report::ExperimentReport;
-use crate::spec::{Fit, Spec};
+use crate::report::{ExperimentReport, Measured};
+use crate::search::{self, Answer};
+use crate::spec::{Fit, Search, Spec};
 use conductor_sim::{Observer, RunReport};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -68,7 +69,10 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
             // The same seeds for each run: what is compared differs in nothing else.
             for repeat in 0..spec.repeats() as u64 {
                 let seed = spec.seeds.map(|_| spec.first_seed + repeat);
-                jobs.push(plan::job(spec, run, seed, fitted, &options.root)?);
+                // What is searched for is not known before, its lowest value will do.
+                let lowest = spec.search.as_ref().map(|search| search.ranges[run].low);
+                let sought = fitted.or(lowest);
+                jobs.push(plan::job(spec, run, seed, sought, &options.root)?);
             }
         }
         Ok::<_, ExperimentError>(jobs)
@@ -83,20 +87,20 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         Some(fitted) => jobs(Some(fitted.value))?,
         None => checked,
     };
-    let results = all(spec, &jobs, options)?;
-    let (mut runs, mut loads, mut distributions) = (Vec::new(), Vec::new(), Vec::new());
+    let results = match &spec.search {
+        None => all(spec, jobs.len(), options, |place| {
+            Ok((None, one(spec, place / spec.repeats(), &jobs[place])?))
+        })?,
+        Some(search) => searched(spec, search, &jobs, options)?,
+    };
+    let mut measured = Measured::default();
     for kept in results {
-        runs.push(kept.report);
-        loads.extend(kept.loads);
-        distributions.extend(kept.distributions);
+        measured.runs.push(kept.report);
+        measured.searches.extend(kept.answer);
+        measured.loads.extend(kept.loads);
+        measured.distributions.extend(kept.distributions);
     }
-    Ok(ExperimentReport::new(
-        spec,
-        fitted,
-        runs,
-        loads,
-        distributions,
-    ))
+    Ok(ExperimentReport::new(spec, fitted, measured))
 }
 
 /// What a step of the fit may fail with, before it has its key.
@@ -131,15 +135,21 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     })
 }
 
-/// What is kept of a run: its report, and what is drawn of its loads and distributions.
+/// What is kept of a run: its report, what was found by it, and what is drawn of its loads and distributions.
 struct Kept {
     report: RunReport,
+    answer: Option<Answer>,
     loads: Option<LoadSeries>,
     distributions: Vec<Quantiles>,
 }
 
-/// All runs, in their order.
-fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
+/// All runs, in their order, each with what a search has found by it.
+fn all(
+    spec: &Spec,
+    total: usize,
+    options: &RunOptions<'_>,
+    execute: impl Fn(usize) -> Result<(Option<Answer>, Done), ExperimentError> + Sync,
+) -> Result<Vec<Kept>, ExperimentError> {
     let drawn = loads::wanted(spec);
     let distributions = distributions::wanted(spec);
     let quantiles = |run: usize, done: &Done| {
@@ -147,7 +157,8 @@ fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>,
         let quantiles = wanted.map(|&(_, of)| distributions::of(run, of, &done.result.records));
         quantiles.collect()
     };
-    let kept = |run: usize, done: Done| Kept {
+    let kept = |run: usize, (answer, done): (Option<Answer>, Done)| Kept {
+        answer,
         loads: drawn.contains(&run).then(|| LoadSeries {
             run,
             samples: loads::sample(&done.result.timeline),
@@ -158,21 +169,23 @@ fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>,
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = AtomicBool::new(false);
     let results: Vec<Mutex<Option<Result<Kept, ExperimentError>>>> =
-        jobs.iter().map(|_| Mutex::new(None)).collect();
+        (0..total).map(|_| Mutex::new(None)).collect();
     let work = || {
         // Runs are begun in order, so the first that fails is among those begun, whoever notices first.
         while !failed.load(Ordering::Relaxed) {
             let run = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(run) else { break };
-            let result = one(spec, run / spec.repeats(), job).map(|done| kept(run, done));
+            if run >= total {
+                break;
+            }
+            let result = execute(run).map(|done| kept(run, done));
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *results[run].lock().expect("no thread panics with it") = Some(result);
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
-            tell(options, Stage::Runs, done, jobs.len());
+            tell(options, Stage::Runs, done, total);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..options.jobs.clamp(1, jobs.len().max(1)) {
+        for _ in 1..options.jobs.clamp(1, total.max(1)) {
             scope.spawn(work);
         }
         work();
@@ -181,6 +194,48 @@ fn all(spec: &Spec, jobs: &[Job], options: &RunOptions<'_>) -> Result<Vec<Kept>,
     results
         .filter_map(|result| result.into_inner().expect("no thread panicked"))
         .collect()
+}
+
+/// The runs at the largest values at which conditions hold. Limits that are made of what the lowest values give have
+/// all of these run first.
+fn searched(
+    spec: &Spec,
+    search: &Search,
+    lowest: &[Job],
+    options: &RunOptions<'_>,
+) -> Result<Vec<Kept>, ExperimentError> {
+    let repeats = spec.repeats();
+    let relative = search.conditions.iter().any(|c| !c.of_first.is_empty());
+    let first = match relative {
+        true => all(spec, lowest.len(), options, |place| {
+            Ok((None, one(spec, place / repeats, &lowest[place])?))
+        })?,
+        false => Vec::new(),
+    };
+    let conditions = |run: usize, repeat: usize| {
+        let conditions = search.conditions.iter().map(|c| {
+            let mut condition = c.condition.clone();
+            if let Some(runs) = c.of_first.get(run) {
+                let reports = runs.iter().map(|run| &first[run * repeats + repeat].report);
+                let metrics: f64 = reports.map(|report| condition.metric.of(report)).sum();
+                condition.limit *= metrics / runs.len() as f64;
+            }
+            condition
+        });
+        conditions.collect::<Vec<_>>()
+    };
+    all(spec, lowest.len(), options, |place| {
+        let (run, repeat) = (place / repeats, place % repeats);
+        let seed = spec.seeds.map(|_| spec.first_seed + repeat as u64);
+        let at = |value: f64| {
+            let job = plan::job(spec, run, seed, Some(value), &options.root)?;
+            let done = one(spec, run, &job)?;
+            Ok::<_, ExperimentError>((done.report.clone(), done))
+        };
+        let range = &search.ranges[run];
+        let (answer, done) = search::largest(range, &conditions(run, repeat), at)?;
+        Ok((Some(answer), done))
+    })
 }
 
 fn one(spec: &Spec, run: usize, job: &Job) -> Result<Done, ExperimentError> {

@@ -24,6 +24,7 @@ use crate::error::ExperimentError;
 use crate::fit::Bracket;
 use crate::inputs::{self, InputError};
 use crate::metric::Metric;
+use crate::search::{Condition, Range};
 use std::path::{Path, PathBuf};
 
 /// A built-in experiment: its name, and the file of that name.
@@ -76,6 +77,8 @@ pub struct Spec {
     pub axes: Vec<Axis>,
     /// The one number that is fitted, if any.
     pub fit: Option<Fit>,
+    /// What is sought in each run, if anything is.
+    pub search: Option<Search>,
     /// Published values.
     pub published: Vec<Published>,
     /// Values that nobody has published, to be drawn.
@@ -125,6 +128,28 @@ pub struct Fit {
     pub metric: Metric,
     /// Where it is sought.
     pub bracket: Bracket,
+}
+
+/// The largest value of a setting at which conditions hold, sought in each run and for each seed. The report of the
+/// run is the one at that value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// What is sought.
+    pub key: Key,
+    /// What has to hold.
+    pub conditions: Vec<SearchCondition>,
+    /// Where, for each run.
+    pub ranges: Vec<Range>,
+}
+
+/// A condition of a search, whose limit may depend on what the lowest values give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchCondition {
+    /// The metric and the limit, or a factor on it.
+    pub condition: Condition,
+    /// Where the limit is a factor: for each run the runs over which the mean of the metric at their lowest values is
+    /// taken. Empty where the limit is a limit.
+    pub of_first: Vec<Vec<usize>>,
 }
 
 /// A published value and the run that has its simulated counterpart.
@@ -256,7 +281,7 @@ pub struct SpecInfo {
     pub title: String,
     /// See [`Spec::source`].
     pub source: String,
-    /// How many runs it has, each seed counted, those of a fit not.
+    /// How many runs it has, each seed counted, those of a fit or a search not.
     pub runs: usize,
 }
 

@@ -4,10 +4,13 @@ mod axes;
 mod check;
 mod curve;
 mod plot;
+mod search;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
-use super::{Axis, Check, Fit, Key, Published, Setting, Spec, SpecError, Value, values_of};
+use super::{
+    Axis, Check, Fit, Key, Published, Setting, Spec, SpecError, Value, places_of, values_of,
+};
 use crate::fit::Bracket;
 use crate::metric::Metric;
 use toml::Spanned;
@@ -23,6 +26,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let mut parser = Parser {
         text,
         axes: Vec::new(),
+        searches: written.search.is_some(),
     };
     let name = parser.name(&written.name, "name")?;
     parser.axes(&written)?;
@@ -33,6 +37,9 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         .map(|fit| parser.fit(fit))
         .transpose()?;
     parser.no_stray_fitted(fit.as_ref())?;
+    let search = written.search.as_ref();
+    let search = search.map(|search| parser.search(search, fit.is_some()));
+    let search = search.transpose()?;
     let seeds = parser.seeds(&written)?;
     let first_seed = parser.first_seed(&written)?;
     let curves = written.curves.iter().map(|curve| parser.curve(curve));
@@ -56,6 +63,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         first_seed,
         axes: parser.axes,
         fit,
+        search,
         published,
         curves,
         checks,
@@ -67,6 +75,8 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
 struct Parser<'a> {
     text: &'a str,
     axes: Vec<Axis>,
+    /// Whether there are answers of searches beside the metrics of runs.
+    searches: bool,
 }
 
 impl Parser<'_> {
@@ -94,7 +104,16 @@ impl Parser<'_> {
         Key::parse(text.get_ref()).map_err(|message| self.error(text, whose, message))
     }
 
+    /// A metric of a run, or what was found by a search.
     fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
+        match Metric::of_search(path.get_ref()).filter(|_| self.searches) {
+            Some(metric) => Ok(metric),
+            None => self.run_metric(path, whose),
+        }
+    }
+
+    /// A metric that a run has in its report.
+    fn run_metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
         Metric::parse(path.get_ref()).map_err(|message| self.error(path, whose, message))
     }
 
@@ -270,7 +289,7 @@ impl Parser<'_> {
         Ok(Fit {
             key,
             run,
-            metric: self.metric(&fit.metric, "fit.metric")?,
+            metric: self.run_metric(&fit.metric, "fit.metric")?,
             bracket,
         })
     }

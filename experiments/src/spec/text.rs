@@ -46,6 +46,8 @@ pub(super) struct SpecText {
     pub(super) axes: Vec<AxisText>,
     /// `[fit]`
     pub(super) fit: Option<FitText>,
+    /// `[search]`
+    pub(super) search: Option<Spanned<SearchText>>,
     /// `[[published]]`
     #[serde(default)]
     pub(super) published: Vec<PublishedText>,
@@ -96,6 +98,48 @@ pub(super) struct FitText {
     pub(super) high: Spanned<f64>,
 }
 
+/// What is sought in each run: the largest value of a key at which all conditions hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchText {
+    pub(super) key: Spanned<String>,
+    /// The lowest value, where the first tries are; not needed where there are grids for all runs.
+    pub(super) low: Option<Spanned<f64>>,
+    /// Beyond this nothing is tried.
+    pub(super) high: Spanned<f64>,
+    /// How near the answer is to a value that fails, as a share of it.
+    pub(super) tolerance: Spanned<f64>,
+    pub(super) conditions: Spanned<Vec<ConditionText>>,
+    /// `[[search.grids]]`: values that are tried first, of the runs of `at`.
+    #[serde(default)]
+    pub(super) grids: Vec<GridText>,
+}
+
+/// A condition on a metric: at most, or at least, so much.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConditionText {
+    pub(super) metric: Spanned<String>,
+    pub(super) at_most: Option<Spanned<f64>>,
+    pub(super) at_least: Option<Spanned<f64>>,
+    /// True if the limit is so many times the metric at the lowest value.
+    #[serde(default)]
+    pub(super) of_first: bool,
+    /// With `of_first`: the mean of the metric over this axis, for limits that several runs have in common.
+    pub(super) over: Option<Spanned<String>>,
+    /// With `over`: values of the axis, if not all.
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+}
+
+/// Values to try first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GridText {
+    #[serde(default)]
+    pub(super) at: Values,
+    pub(super) values: Spanned<Vec<f64>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishedText {
@@ -110,15 +154,15 @@ pub(super) struct PublishedText {
     pub(super) source: String,
 }
 
-/// Points that nobody has published: one for each value of two axes.
+/// Points that nobody has published: one for each value of an axis, or of two.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CurveText {
     /// What is drawn, for the names of the series.
     pub(super) what: String,
     pub(super) metric: Spanned<String>,
-    /// The axis whose values are series.
-    pub(super) by: Spanned<String>,
+    /// The axis whose values are series; one series without it.
+    pub(super) by: Option<Spanned<String>>,
     /// The axis whose values are places on them.
     pub(super) over: Spanned<String>,
     /// The values of the other axes.

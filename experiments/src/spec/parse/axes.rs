@@ -13,6 +13,14 @@ impl Axis {
     }
 }
 
+impl Axis {
+    /// True if any of its values sets `key`.
+    pub(super) fn sets(&self, key: &Key) -> bool {
+        let mut settings = self.settings.iter().flatten();
+        self.key.as_ref() == Some(key) || settings.any(|setting| setting.key == *key)
+    }
+}
+
 impl Parser<'_> {
     pub(super) fn axes(&mut self, written: &SpecText) -> Result<(), SpecError> {
         for axis in &written.axes {
