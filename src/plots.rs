@@ -1,5 +1,5 @@
 //! The plots of an experiment, from the files of its results folder alone: `spec.toml` says which, `raw.csv`,
-//! `loads.csv`, `cdf.csv` and published curves have the numbers.
+//! `loads.csv`, `cdf.csv`, `search.csv` and published curves have the numbers.
 //!
 //! The specification has resolved which run is where; here its numbers are looked up and put into charts. Nothing is
 //! kept from a run in memory, so a plot that is drawn again is the same.
@@ -7,6 +7,7 @@
 mod cdf;
 mod cells;
 mod loads;
+mod search;
 
 use crate::failure::Failure;
 use cells::{Cells, Column};
@@ -42,6 +43,7 @@ fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
         PlotKind::Lines(kind) => lines(&Cells::open(folder, spec)?, plot, kind),
         PlotKind::Bars(kind) => bars(&Cells::open(folder, spec)?, plot, kind),
         PlotKind::Loads(kind) => loads::chart(folder, spec, plot, kind),
+        PlotKind::Search(kind) => search::chart(folder, spec, plot, kind),
         PlotKind::Cdf(kind) => cdf::chart(folder, spec, plot, kind),
     }
 }

@@ -36,7 +36,7 @@ pub struct LoadSample {
 pub(crate) fn wanted(spec: &Spec) -> BTreeSet<usize> {
     let plots = spec.plots.iter().filter_map(|plot| match &plot.kind {
         PlotKind::Loads(plot) => Some(plot),
-        PlotKind::Lines(_) | PlotKind::Bars(_) | PlotKind::Cdf(_) => None,
+        _ => None,
     });
     let place = |plot: &LoadsPlot, run: usize| {
         let repeat = plot.seed.map_or(0, |seed| seed as usize - 1);

@@ -5,7 +5,7 @@
 use crate::spec::PublishedFile;
 
 /// Built-in curves; each file says where it is from.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 8] = [
     (
         "v3-fig9-load.csv",
         include_str!("../specs/published/v3-fig9-load.csv"),
@@ -21,6 +21,22 @@ const BUILT_IN: [(&str, &str); 4] = [
     (
         "fast25-fig7-tbt.csv",
         include_str!("../specs/published/fast25-fig7-tbt.csv"),
+    ),
+    (
+        "v3-section8-arxiv-summarization.csv",
+        include_str!("../specs/published/v3-section8-arxiv-summarization.csv"),
+    ),
+    (
+        "v3-section8-l-eval.csv",
+        include_str!("../specs/published/v3-section8-l-eval.csv"),
+    ),
+    (
+        "v3-section8-simulated-16k.csv",
+        include_str!("../specs/published/v3-section8-simulated-16k.csv"),
+    ),
+    (
+        "v3-section8-simulated-64k.csv",
+        include_str!("../specs/published/v3-section8-simulated-64k.csv"),
     ),
 ];
 
@@ -48,8 +64,12 @@ mod tests {
                 let text = text(curve).expect("built in");
                 let header = text.lines().find(|line| !line.starts_with('#'));
                 assert!(
-                    ["time_s,prefill_load,decode_load", "series,x,share_percent"]
-                        .contains(&header.expect("a header"))
+                    [
+                        "time_s,prefill_load,decode_load",
+                        "series,x,share_percent",
+                        "metric,series,x,normalised"
+                    ]
+                    .contains(&header.expect("a header"))
                 );
                 seen += 1;
             }

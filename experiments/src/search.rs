@@ -173,3 +173,99 @@ pub fn largest<T, E>(
     let best = search.best.expect("a grid has its lowest value at least");
     Ok((answer, best))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conductor_core::config::{ClusterConfig, PolicyConfig};
+    use conductor_sim::report::RunLabels;
+    use conductor_sim::{Mode, RetryConfig, RunConfig, RunResult};
+
+    /// A run whose TTFT and goodput are what a test says.
+    fn report(ttft: f64, goodput: f64) -> RunReport {
+        let config = RunConfig {
+            cluster: ClusterConfig::built_in("1p1d").expect("built in"),
+            policy: PolicyConfig::built_in("random").expect("built in"),
+            retry: RetryConfig::default(),
+            closed_loop: None,
+            seed: 1,
+            mode: Mode::FastForward,
+            node_samples: false,
+        };
+        let mut report = RunReport::new(&config, &RunResult::default(), RunLabels::default());
+        (report.ttft_s.p90, report.goodput_rps) = (ttft, goodput);
+        report
+    }
+
+    fn condition(metric: &str, bound: Bound, limit: f64) -> Condition {
+        Condition {
+            metric: Metric::parse(metric).expect("every report has it"),
+            limit,
+            bound,
+        }
+    }
+
+    fn range(grid: &[f64]) -> Range {
+        Range {
+            low: grid[0],
+            high: 64.0,
+            tolerance: 0.02,
+            grid: grid.to_vec(),
+        }
+    }
+
+    /// The answer where TTFT is the value's square, and what came out at it.
+    fn below(limit: f64, grid: &[f64]) -> (Answer, f64) {
+        let conditions = [condition("ttft_s.p90", Bound::AtMost, limit)];
+        let square = |value: f64| Ok::<_, ()>((report(value * value, 0.0), value));
+        largest(&range(grid), &conditions, square).expect("runs")
+    }
+
+    #[test]
+    fn the_answer_holds_and_what_is_a_little_larger_fails() {
+        let (answer, at) = below(10.0, &[1.0]);
+        let root = 10.0_f64.sqrt();
+        assert!(answer.value <= root && root < answer.fails, "{answer:?}");
+        assert!(answer.fails <= answer.value * 1.02);
+        assert!((answer.grid - 1.0).abs() < 1e-12 && (at - answer.value).abs() < 1e-12);
+        // 1 and 2 hold and 4 does not; a factor of 2 is halved six times to within 2 %.
+        assert_eq!(answer.tries.len(), 3 + 6);
+    }
+
+    #[test]
+    fn a_grid_is_tried_up_to_the_first_that_fails() {
+        let (answer, _) = below(10.0, &[1.0, 3.0, 5.0, 6.0]);
+        assert!((answer.grid - 3.0).abs() < 1e-12);
+        let tried: Vec<f64> = answer.tries.iter().map(|tried| tried.value).collect();
+        assert_eq!(tried[..3], [1.0, 3.0, 5.0]);
+        assert!((answer.tries[1].normalised[0] - 0.9).abs() < 1e-12);
+        assert!(tried[3..].iter().all(|value| (3.0..5.0).contains(value)));
+    }
+
+    #[test]
+    fn what_never_holds_is_0_and_what_never_fails_is_the_highest() {
+        let (answer, at) = below(0.5, &[1.0, 2.0]);
+        assert_eq!(
+            (answer.value, answer.grid, answer.tries.len()),
+            (0.0, 0.0, 1)
+        );
+        assert!((answer.fails - 1.0).abs() < 1e-12 && (at - 1.0).abs() < 1e-12);
+        let (answer, at) = below(1e9, &[3.0]);
+        assert!((answer.value - 64.0).abs() < 1e-12 && (at - 64.0).abs() < 1e-12);
+        assert_eq!(answer.fails, 0.0);
+    }
+
+    #[test]
+    fn all_conditions_count_and_what_is_no_number_does_not_hold() {
+        let conditions = [
+            condition("ttft_s.p90", Bound::AtMost, 5.0),
+            condition("goodput_rps", Bound::AtLeast, 0.25),
+        ];
+        let run = |value: f64| Ok::<_, ()>((report(0.0, 1.0 / value), ()));
+        let (answer, ()) = largest(&range(&[1.0]), &conditions, run).expect("runs");
+        assert!((answer.value - 4.0).abs() < 1e-12, "{answer:?}");
+        let odd = |_| Ok::<_, ()>((report(f64::NAN, 1.0), ()));
+        let (answer, ()) = largest(&range(&[1.0]), &conditions, odd).expect("runs");
+        assert_eq!(answer.value, 0.0);
+    }
+}

@@ -17,7 +17,7 @@ pub use error::SpecError;
 pub use key::{Key, Part, Value};
 pub use plot::{
     BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
-    PlotKind, PublishedFile,
+    PlotKind, PublishedFile, SearchPlot,
 };
 
 use crate::error::ExperimentError;
@@ -35,7 +35,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 18] = built_in![
+const BUILT_IN: [(&str, &str); 21] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -54,6 +54,9 @@ const BUILT_IN: [(&str, &str); 18] = built_in![
     "retries",
     "role-switching",
     "capacity-tbt",
+    "real-75",
+    "throughput-525",
+    "throughput-datasets",
 ];
 
 /// A parsed experiment.

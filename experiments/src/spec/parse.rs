@@ -5,6 +5,7 @@ mod check;
 mod curve;
 mod plot;
 mod search;
+mod series;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
@@ -52,7 +53,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let checks: Vec<Check> = checks
         .map(|check| parser.check(check))
         .collect::<Result<_, _>>()?;
-    let plots = parser.plots(&written.plots, seeds)?;
+    let plots = parser.plots(&written.plots, seeds, search.as_ref())?;
     Ok(Spec {
         name,
         title: written.title,

@@ -27,6 +27,8 @@ pub enum PlotKind {
     Loads(LoadsPlot),
     /// Cumulative distributions over requests.
     Cdf(CdfPlot),
+    /// What searches tried.
+    Search(SearchPlot),
 }
 
 impl Plot {
@@ -36,6 +38,7 @@ impl Plot {
         match &self.kind {
             PlotKind::Loads(plot) => plot.published.as_ref(),
             PlotKind::Cdf(plot) => plot.published.as_ref(),
+            PlotKind::Search(plot) => plot.published.as_ref(),
             PlotKind::Lines(_) | PlotKind::Bars(_) => None,
         }
     }
@@ -132,6 +135,24 @@ pub struct CdfPlot {
     pub published: Option<PublishedFile>,
 }
 
+/// The metrics of a search's conditions over their limits, a panel a condition, at the values that the searches of all
+/// seeds have tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchPlot {
+    /// What x is, with its unit.
+    pub x_label: String,
+    /// Logarithmic x axis.
+    pub log_x: bool,
+    /// Logarithmic y axis.
+    pub log_y: bool,
+    /// Names of the lines and the numbers of their runs.
+    pub series: Vec<(String, usize)>,
+    /// Names of the panels: the metrics of the conditions.
+    pub panels: Vec<String>,
+    /// Published lines.
+    pub published: Option<PublishedFile>,
+}
+
 /// What a request has that distributions are drawn of, by the name of its summary in reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Distribution {
@@ -165,7 +186,8 @@ impl Distribution {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedFile {
     /// A built-in file, or a CSV file. Of loads: columns `time_s`, `prefill_load` and `decode_load` (shares). Of
-    /// distributions: `series`, `x` as it is drawn, and `share_percent`. A file that is not there is no error: what is
+    /// distributions: `series`, `x` as it is drawn, and `share_percent`. Of searches: `metric`, `series`, `x` and
+    /// `normalised`. A file that is not there is no error: what is
     /// published is left out.
     pub file: String,
     /// Where it is published.

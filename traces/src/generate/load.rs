@@ -80,8 +80,5 @@ const BUILTINS: [(&str, &str); 9] = [
         "arxiv-summarization",
         include_str!("../../workloads/arxiv-summarization.toml"),
     ),
-    (
-        "l-eval",
-        include_str!("../../workloads/l-eval.toml"),
-    ),
+    ("l-eval", include_str!("../../workloads/l-eval.toml")),
 ];

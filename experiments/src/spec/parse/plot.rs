@@ -2,11 +2,10 @@
 
 use super::Parser;
 use crate::spec::plot::{
-    BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
-    PlotKind, PublishedFile,
+    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedFile,
 };
 use crate::spec::text::{PlotText, Values};
-use crate::spec::{SpecError, Value};
+use crate::spec::{Search, SpecError, Value};
 use std::collections::BTreeSet;
 use toml::Spanned;
 
@@ -19,6 +18,7 @@ impl Parser<'_> {
         &self,
         plots: &[PlotText],
         seeds: Option<u64>,
+        search: Option<&Search>,
     ) -> Result<Vec<Plot>, SpecError> {
         let mut files = BTreeSet::new();
         for plot in plots {
@@ -27,10 +27,16 @@ impl Parser<'_> {
                 return Err(self.error(&plot.file, "plots.file", message));
             }
         }
-        plots.iter().map(|plot| self.plot(plot, seeds)).collect()
+        let plots = plots.iter().map(|plot| self.plot(plot, seeds, search));
+        plots.collect()
     }
 
-    fn plot(&self, plot: &PlotText, seeds: Option<u64>) -> Result<Plot, SpecError> {
+    fn plot(
+        &self,
+        plot: &PlotText,
+        seeds: Option<u64>,
+        search: Option<&Search>,
+    ) -> Result<Plot, SpecError> {
         let kind = plot.kind.get_ref().as_str();
         let used: &[&str] = match kind {
             "lines" => &[
@@ -50,9 +56,10 @@ impl Parser<'_> {
                 "marks",
                 "published",
             ],
+            "search" => &["by", "values", "x_label", "log_x", "log_y", "published"],
             other => {
                 let message =
-                    format!("unknown kind \"{other}\", expected lines, bars, loads or cdf");
+                    format!("unknown kind \"{other}\", expected lines, bars, loads, cdf or search");
                 return Err(self.error(&plot.kind, "plots.kind", message));
             }
         };
@@ -70,6 +77,7 @@ impl Parser<'_> {
                 "lines" => PlotKind::Lines(self.lines(plot)?),
                 "bars" => PlotKind::Bars(self.bars(plot)?),
                 "cdf" => PlotKind::Cdf(self.cdf(plot)?),
+                "search" => PlotKind::Search(self.tries(plot, search)?),
                 _ => PlotKind::Loads(self.loads(plot, seeds)?),
             },
         })
@@ -255,45 +263,7 @@ impl Parser<'_> {
         })
     }
 
-    fn cdf(&self, plot: &PlotText) -> Result<CdfPlot, SpecError> {
-        let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
-        let mut known = Distribution::ALL.into_iter();
-        let Some(of) = known.find(|of| of.name() == metric.get_ref()) else {
-            let known = Distribution::ALL.map(Distribution::name).join(", ");
-            let message = format!("expected one of: {known}, found \"{}\"", metric.get_ref());
-            return Err(self.error(metric, "plots.metric", message));
-        };
-        let x_max = plot.x_max.as_ref().map(|x_max| *x_max.get_ref());
-        if let Some(at) = &plot.x_max
-            && !x_max.is_some_and(|x_max| x_max.is_finite() && x_max > 0.0)
-        {
-            return Err(self.error(at, "plots.x_max", "expected a number above 0"));
-        }
-        let curve = |(name, value): (String, Option<&Value>)| {
-            let along = [plot.by.as_ref().zip(value)];
-            Ok((name, self.cell(plot, &along)?))
-        };
-        let names = self.drawn(plot, "by", plot.by.as_ref())?;
-        let x_label = self.needed_by(plot, "x_label", plot.x_label.as_ref())?;
-        Ok(CdfPlot {
-            of,
-            scale: self.scale(plot)?,
-            x_label: x_label.get_ref().clone(),
-            log_x: plot.log_x.as_ref().is_some_and(|log_x| *log_x.get_ref()),
-            x_max,
-            marks: plot
-                .marks
-                .as_ref()
-                .map_or_else(Vec::new, |marks| marks.get_ref().clone()),
-            series: names
-                .into_iter()
-                .map(curve)
-                .collect::<Result<_, SpecError>>()?,
-            published: published(plot),
-        })
-    }
-
-    fn scale(&self, plot: &PlotText) -> Result<f64, SpecError> {
+    pub(super) fn scale(&self, plot: &PlotText) -> Result<f64, SpecError> {
         let scale = plot.scale.as_ref().map_or(1.0, |scale| *scale.get_ref());
         if let Some(at) = plot.scale.as_ref().filter(|_| !scale.is_finite()) {
             return Err(self.error(at, "plots.scale", "expected a number"));
@@ -313,7 +283,7 @@ impl Parser<'_> {
     }
 
     /// What has a colour or a panel of its own: values of the axis at `key`, or without one a single nameless thing.
-    fn drawn<'b>(
+    pub(super) fn drawn<'b>(
         &'b self,
         plot: &'b PlotText,
         key: &str,
@@ -351,7 +321,7 @@ impl Parser<'_> {
     }
 
     /// The run at values of axes that are drawn and those that are fixed.
-    fn cell(
+    pub(super) fn cell(
         &self,
         plot: &PlotText,
         along: &[Option<(&Spanned<String>, &Value)>],
@@ -363,7 +333,7 @@ impl Parser<'_> {
         self.one("plots.at", &plot.kind, &[&plot.at, &along])
     }
 
-    fn needed_by<'b, T>(
+    pub(super) fn needed_by<'b, T>(
         &self,
         plot: &'b PlotText,
         key: &str,
@@ -376,7 +346,7 @@ impl Parser<'_> {
     }
 }
 
-fn published(plot: &PlotText) -> Option<PublishedFile> {
+pub(super) fn published(plot: &PlotText) -> Option<PublishedFile> {
     let written = plot.published.as_ref()?.get_ref();
     Some(PublishedFile {
         file: written.file.clone(),
