@@ -201,12 +201,12 @@ fn errors_name_line_and_key() {
         (
             "metric = \"ttft_s\"",
             "metric = \"ttft_s.p90\"",
-            "line 56: `plots.metric`: expected one of: ttft_s, tbt_s",
+            "line 55: `plots.metric`: expected one of: ttft_s, tbt_s",
         ),
         (
             "x_label = \"TTFT (s)\"\n",
             "",
-            "line 54: `plots.x_label`: a plot of kind \"cdf\" needs it",
+            "line 53: `plots.x_label`: a plot of kind \"cdf\" needs it",
         ),
         (
             "over = \"system\"\nmetric",
