@@ -100,15 +100,18 @@ mod tests {
             record(300, None),
             record(400, Some(101)),
         ];
+        let is = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
         let found = TbtWithin::of(&records);
-        assert_eq!((found.ms_50, found.ms_100), (1.0 / 3.0, 2.0 / 3.0));
-        assert_eq!((found.ms_150, found.ms_1000), (1.0, 1.0));
-        assert_eq!(tbt_share(&records, Nanos(100_000_000)), 0.75);
-        assert_eq!(ttft_share(&records, Nanos(200_000_000)), 0.5);
+        is(found.ms_50, 1.0 / 3.0);
+        is(found.ms_100, 2.0 / 3.0);
+        is(found.ms_150, 1.0);
+        is(found.ms_1000, 1.0);
+        is(tbt_share(&records, Nanos(100_000_000)), 0.75);
+        is(ttft_share(&records, Nanos(200_000_000)), 0.5);
         // Who is turned away after the prefill has a first token, and is within nothing.
         records[0].outcome = Outcome::RejectedAfterPrefill;
-        assert_eq!(ttft_share(&records, Nanos(200_000_000)), 0.25);
-        assert_eq!(TbtWithin::of(&records).ms_50, 0.0);
+        is(ttft_share(&records, Nanos(200_000_000)), 0.25);
+        is(TbtWithin::of(&records).ms_50, 0.0);
         assert_eq!(TbtWithin::of(&[]), TbtWithin::default());
     }
 }
