@@ -23,8 +23,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv`, `cdf.csv` and the published curves are there too:
-/// plots are drawn from these files alone.
+/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv`, `cdf.csv`
+/// and the published curves are there too: plots are drawn from these files alone.
 ///
 /// # Errors
 /// If a file cannot be written.

@@ -1,7 +1,7 @@
 //! What an experiment draws, as data: which runs are where on a picture, under which names.
 //!
-//! Not here: the values (`raw.csv`, `loads.csv` and `cdf.csv` of a results folder have them) and drawing, which is not this
-//! package's business.
+//! Not here: the values (`raw.csv`, `loads.csv`, `cdf.csv` and `search.csv` of a results folder have them) and drawing,
+//! which is not this package's business.
 
 use crate::metric::Metric;
 
