@@ -64,7 +64,7 @@ pub(crate) struct WorldArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "workload")]
     pub(crate) trace: Option<String>,
     /// Generate requests instead: `kimi-conversation`, `kimi-toolagent` (a synthetic stand-in for the tool&agent
-    /// trace), `poisson-fixed`, or a TOML file [default: kimi-conversation].
+    /// trace), `poisson-fixed`, others (an unknown name lists all), or a TOML file [default: kimi-conversation].
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) workload: Option<String>,
     /// Cluster: `a800-8p8d`, any `<P>p<D>d`, a count of coupled nodes (`a800-16`, with prefix caching `a800-16-pc`,

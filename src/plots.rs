@@ -1,12 +1,14 @@
 //! The plots of an experiment, from the files of its results folder alone: `spec.toml` says which, `raw.csv`,
-//! `loads.csv`, `replicas.csv` and published curves have the numbers.
+//! `loads.csv`, `replicas.csv`, `cdf.csv`, `search.csv` and published curves have the numbers.
 //!
 //! The specification has resolved which run is where; here its numbers are looked up and put into charts. Nothing is
 //! kept from a run in memory, so a plot that is drawn again is the same.
 
+mod cdf;
 mod cells;
 mod loads;
 mod replicas;
+mod search;
 
 use crate::failure::Failure;
 use cells::{Cells, Column};
@@ -43,6 +45,8 @@ fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
         PlotKind::Bars(kind) => bars(&Cells::open(folder, spec)?, plot, kind),
         PlotKind::Loads(kind) => loads::chart(folder, spec, plot, kind),
         PlotKind::Replicas(kind) => replicas::chart(folder, spec, plot, kind),
+        PlotKind::Search(kind) => search::chart(folder, spec, plot, kind),
+        PlotKind::Cdf(kind) => cdf::chart(folder, spec, plot, kind),
     }
 }
 

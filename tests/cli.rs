@@ -27,7 +27,7 @@ fn a_run_has_the_fixed_keys_and_adds_up() {
     ));
     let fixed = "schema trace cluster policy oracle seed speed retry requests attempts completed first_try_completed eventually_completed \
                  first_try_ratio eventual_ratio rejected rejected_after_prefill unfinished \
-                 ttft_s tbt_s tpot_s e2e_s effective_ratio slo goodput_rps goodput_tokens_per_s hit_ratio_tokens \
+                 ttft_s tbt_s tpot_s e2e_s effective_ratio ttft_ratio tbt_ratio tbt_within slo goodput_rps goodput_tokens_per_s hit_ratio_tokens \
                  hit_ratio_blocks prefill_gpu_s_mean prefill_load decode_load steady_prefill_load steady_decode_load load_correlation wasted_prefill_s \
                  accepted_by_prompt_quartile parts_s transfer tiers recomputed replications role_switches simulated_s wall_s \
                  cpu_s peak_rss_mb events decisions nodes_prefill nodes_decode nodes_coupled input_tokens output_tokens \

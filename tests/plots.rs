@@ -119,6 +119,89 @@ fn plots_are_drawn_by_a_run_and_again_from_its_files_alone() {
     assert!(!read(&moved, "seesaw.svg").contains("Fig 0"));
 }
 
+/// A search and a distribution, with published curves beside both.
+const FOUND: &str = r#"name = "found"
+title = "Found"
+source = "nowhere"
+cluster = "2"
+policies = ["least-loaded", "round-robin"]
+seeds = 2
+[workload]
+name = "poisson-fixed"
+requests = 200
+[search]
+key = "workload.rate"
+low = 0.1
+high = 3
+tolerance = 0.3
+conditions = [{ metric = "ttft_s.p90", at_most = 3, of_first = true }]
+[[curves]]
+what = "rate"
+over = "policy"
+metric = "search.value"
+unit = "requests/s"
+[[plots]]
+file = "tries"
+kind = "search"
+title = "Tries"
+x_label = "rate (requests/s)"
+by = "policy"
+published = { file = "lines.csv", source = "Fig 0" }
+[[plots]]
+file = "ttft"
+kind = "cdf"
+title = "TTFT"
+metric = "ttft_s"
+scale = 1000
+x_label = "TTFT (ms)"
+marks = [3000]
+by = "policy"
+published = { file = "cdf.csv", source = "Fig 0" }
+"#;
+
+#[test]
+fn searches_and_distributions_are_drawn_from_their_files_beside_what_is_published() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = folder.path();
+    fs::write(at.join("found.toml"), FOUND).expect("written");
+    let lines = "metric,series,x,normalised\nttft_s.p90,least-loaded,0.1,0.3\nttft_s.p90,least-loaded,1,1.2\n";
+    fs::write(at.join("lines.csv"), lines).expect("written");
+    let cdf = "series,x,share_percent\nleast-loaded,1000,20\nleast-loaded,2000,100\n";
+    fs::write(at.join("cdf.csv"), cdf).expect("written");
+    stdout(&["experiment", "run", "found.toml", "--out", "out"], at);
+    let results = at.join("out/found");
+    let plots = ["tries.svg", "ttft.svg"];
+    let first = plots.map(|name| read(&results, name));
+    for (picture, parts) in first.iter().zip([
+        ["ttft_s.p90", "metric over its limit", "Means over 2 seeds"],
+        ["TTFT (ms)", "share of requests (%)", ">3000<"],
+    ]) {
+        for part in parts.into_iter().chain([">published<", ">round-robin<"]) {
+            assert!(picture.contains(part), "{part}");
+        }
+    }
+    for name in ["lines.csv", "cdf.csv"] {
+        fs::remove_file(at.join(name)).expect("removed");
+    }
+    stdout(&["experiment", "plot", "out"], at);
+    assert_eq!(first, plots.map(|name| read(&results, name)));
+    for name in ["tries-published.csv", "ttft-published.csv"] {
+        fs::remove_file(results.join(name)).expect("removed");
+    }
+    let output = conductor(&["experiment", "plot", "out"], at);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("without the published").count(), 2, "{said}");
+    fs::write(results.join("cdf.csv"), "cell,seed,of,share,value\n").expect("written");
+    let output = conductor(&["experiment", "plot", "out"], at);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("no ttft_s of the run \"policy least-loaded\""),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_folder_without_results_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");

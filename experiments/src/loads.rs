@@ -3,7 +3,7 @@
 //! One sample every 15 s, as in Fig 9 of the paper: single samples, not means over the 15 s, so that a swing stays as
 //! large as it is. Not here: drawing.
 
-use crate::spec::{LoadsPlot, PlotKind, PublishedCurve, Spec};
+use crate::spec::{LoadsPlot, PlotKind, Spec};
 use conductor_core::units::Nanos;
 use conductor_sim::timeline::Timeline;
 use std::collections::BTreeSet;
@@ -11,18 +11,6 @@ use std::fmt::Write as _;
 
 /// Time between samples.
 const PERIOD: Nanos = Nanos::from_secs(15);
-
-/// Curves that come with the built-in experiments.
-const BUILT_IN: [(&str, &str); 2] = [
-    (
-        "v3-fig9-load.csv",
-        include_str!("../specs/published/v3-fig9-load.csv"),
-    ),
-    (
-        "fast-fig11-replicas.csv",
-        include_str!("../specs/published/fast-fig11-replicas.csv"),
-    ),
-];
 
 /// The loads of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +36,7 @@ pub struct LoadSample {
 pub(crate) fn wanted(spec: &Spec) -> BTreeSet<usize> {
     let plots = spec.plots.iter().filter_map(|plot| match &plot.kind {
         PlotKind::Loads(plot) => Some(plot),
-        PlotKind::Lines(_) | PlotKind::Bars(_) | PlotKind::Replicas(_) => None,
+        _ => None,
     });
     let place = |plot: &LoadsPlot, run: usize| {
         let repeat = plot.seed.map_or(0, |seed| seed as usize - 1);
@@ -105,15 +93,6 @@ pub(crate) fn csv<'a>(
     text
 }
 
-/// The text of a published curve; none if there is no such file.
-pub(crate) fn published(curve: &PublishedCurve) -> Option<String> {
-    let built_in = BUILT_IN.iter().find(|(name, _)| *name == curve.file);
-    match built_in {
-        Some((_, text)) => Some((*text).to_string()),
-        None => std::fs::read_to_string(&curve.file).ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,22 +115,6 @@ mod tests {
             .map(|sample| (sample.time_s, sample.prefill as u64, sample.decode as u64))
             .collect();
         assert_eq!(found, [(0, 0, 1), (15, 15, 1), (30, 0, 0), (45, 45, 1)]);
-    }
-
-    #[test]
-    fn built_in_experiments_have_their_published_curves_with_them() {
-        let mut seen = 0;
-        for info in crate::list() {
-            let spec = Spec::builtin(&info.name).expect("listed");
-            for plot in &spec.plots {
-                if let Some(curve) = plot.kind.published() {
-                    assert!(BUILT_IN.iter().any(|(name, _)| *name == curve.file));
-                    assert!(published(curve).is_some_and(|text| text.contains("time_s,")));
-                    seen += 1;
-                }
-            }
-        }
-        assert!(seen > 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! any are watched.
 
 use crate::pool::PoolReport;
+use crate::search::Answer;
 use crate::spec::RunKind;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::ids::BlockHash;
@@ -32,6 +33,12 @@ impl Metric {
             "unknown metric \"{path}\", expected one of: {}",
             known.join(", ")
         ))
+    }
+
+    /// A number that a search has found, if it is one.
+    pub(crate) fn of_search(path: &str) -> Option<Self> {
+        let known = Answer::NAMES.contains(&path);
+        known.then(|| Self(path.to_string()))
     }
 
     /// Its value in a report.

@@ -24,7 +24,7 @@ use std::path::Path;
 const SEED: u64 = 1;
 
 /// The job of run number `run` with the seed numbered `seed` from 1, if the runs are repeated with several.
-/// `fitted` is the value of what is fitted, if anything is.
+/// `sought` is the value of what is fitted or searched for, if anything is.
 ///
 /// # Errors
 /// If a name, a file or a setting is wrong.
@@ -32,10 +32,10 @@ pub(crate) fn job(
     spec: &Spec,
     run: usize,
     seed: Option<u64>,
-    fitted: Option<f64>,
+    sought: Option<f64>,
     root: &Path,
 ) -> Result<Job, ExperimentError> {
-    let parts = parts(spec, run, fitted, root);
+    let parts = parts(spec, run, sought, root);
     let cluster = parts.cluster()?;
     let seed = parts.seed(seed)?;
     Ok(Job {
@@ -89,24 +89,18 @@ pub(crate) fn pool_job(
 }
 
 /// The settings of one run.
-fn parts<'a>(spec: &Spec, run: usize, fitted: Option<f64>, root: &'a Path) -> Parts<'a> {
+fn parts<'a>(spec: &Spec, run: usize, sought: Option<f64>, root: &'a Path) -> Parts<'a> {
     let mut settings = spec.base.clone();
-    if let (Some(fit), Some(value)) = (&spec.fit, fitted) {
+    let fit = spec.fit.as_ref().map(|fit| &fit.key);
+    let search = spec.search.as_ref().map(|search| &search.key);
+    if let (Some(key), Some(value)) = (fit.or(search), sought) {
         settings.push(Setting {
-            key: fit.key.clone(),
+            key: key.clone(),
             value: Value::Number(value),
             line: 1,
         });
     }
-    for (axis, value) in spec.axes.iter().zip(spec.values_of(run)) {
-        if !value.is_fitted() {
-            settings.push(Setting {
-                key: axis.key.clone(),
-                value: value.clone(),
-                line: axis.line,
-            });
-        }
-    }
+    settings.extend(spec.settings_of(run).cloned());
     Parts { settings, root }
 }
 

@@ -1,9 +1,11 @@
 //! What an experiment found: published beside simulated values, checks, and the report of every run.
 
+use crate::distributions::Quantiles;
 use crate::fit::Fitted;
 use crate::loads::LoadSeries;
 use crate::metric::{self, Metric};
 use crate::pool::PoolReport;
+use crate::search::Answer;
 use crate::spec::{Check, CheckKind, Limits, Side, Spec, Value};
 use crate::statistics::Estimate;
 use crate::watch::ReplicaSeries;
@@ -23,6 +25,9 @@ pub struct ExperimentReport {
     pub checks: Vec<CheckReport>,
     /// All runs, in the order of the axes; of each, all seeds, in order. None if runs are of kind `pool`.
     pub runs: Vec<RunReport>,
+    /// What was found in each of them, if something was sought.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub searches: Vec<Answer>,
     /// All runs of kind `pool`, likewise.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolReport>,
@@ -35,6 +40,9 @@ pub struct ExperimentReport {
     /// The loads of those runs whose loads are drawn.
     #[serde(skip)]
     pub loads: Vec<LoadSeries>,
+    /// The distributions that are drawn.
+    #[serde(skip)]
+    pub distributions: Vec<Quantiles>,
     /// The specification, for names of runs and for result folders.
     #[serde(skip)]
     pub spec: Spec,
@@ -43,12 +51,15 @@ pub struct ExperimentReport {
     pub fitted: Option<Fitted>,
 }
 
-/// What runs gave.
+/// What came out of all runs, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunReport>,
     pub(crate) pools: Vec<PoolReport>,
+    /// As many as runs, or none.
+    pub(crate) searches: Vec<Answer>,
     pub(crate) loads: Vec<LoadSeries>,
+    pub(crate) distributions: Vec<Quantiles>,
     pub(crate) replicas: Vec<ReplicaSeries>,
 }
 
@@ -104,7 +115,13 @@ pub struct CheckReport {
 impl ExperimentReport {
     /// Compares runs with what was published.
     pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, found: Found) -> Self {
-        let of_runs = found.runs.iter().map(metric::numbers);
+        let of_runs = found.runs.iter().enumerate().map(|(run, report)| {
+            let mut numbers = metric::numbers(report);
+            let answer = found.searches.get(run).map(Answer::numbers);
+            let answer = answer.into_iter().flatten();
+            numbers.extend(answer.map(|(name, number)| (name.to_string(), number)));
+            numbers
+        });
         let numbers: Vec<_> = of_runs
             .chain(found.pools.iter().map(metric::numbers))
             .collect();
@@ -165,9 +182,11 @@ impl ExperimentReport {
             checks,
             runs: found.runs,
             pools: found.pools,
+            searches: found.searches,
             numbers,
             replicas: found.replicas,
             loads: found.loads,
+            distributions: found.distributions,
             spec: spec.clone(),
             fitted,
         }

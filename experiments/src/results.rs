@@ -1,6 +1,8 @@
 //! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
 
+use crate::distributions;
 use crate::loads;
+use crate::published;
 use crate::report::ExperimentReport;
 use crate::spec::Plot;
 use crate::watch;
@@ -20,8 +22,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. With plots of loads, `loads.csv`, with watched blocks, `replicas.csv`, and published curves are there
-/// too: plots are drawn from these files alone.
+/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv` and `cdf.csv`,
+/// with watched blocks, `replicas.csv`, and published curves are there too: plots are drawn from these files alone.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -39,8 +41,14 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
         ("raw.csv".to_string(), raw(report)),
         ("table.md".to_string(), table(report)),
     ];
+    if !report.searches.is_empty() {
+        files.push(("search.csv".to_string(), searches(report)));
+    }
     if !report.loads.is_empty() {
         files.push(("loads.csv".to_string(), loads_table(report)));
+    }
+    if !report.distributions.is_empty() {
+        files.push(("cdf.csv".to_string(), distributions_table(report)));
     }
     if let Some(watch) = &report.spec.watch {
         let series = report.replicas.iter().map(|series| {
@@ -50,7 +58,7 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
         files.push(("replicas.csv".to_string(), watch::csv(watch, series)));
     }
     for plot in &report.spec.plots {
-        if let Some(text) = plot.kind.published().and_then(loads::published) {
+        if let Some(text) = plot.published().and_then(published::text) {
             files.push((published_file(plot), text));
         }
     }
@@ -61,7 +69,7 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     Ok(folder)
 }
 
-/// The name of the file that holds the published curve of a plot.
+/// The name of the file that holds the published curves of a plot.
 #[must_use]
 pub fn published_file(plot: &Plot) -> String {
     format!("{}-published.csv", plot.file)
@@ -73,6 +81,41 @@ fn loads_table(report: &ExperimentReport) -> String {
         let cell = report.spec.label(series.run / report.spec.repeats());
         (cell, run.policy.as_str(), run.seed, &series.samples[..])
     }))
+}
+
+fn distributions_table(report: &ExperimentReport) -> String {
+    distributions::csv(report.distributions.iter().map(|quantiles| {
+        let cell = report.spec.label(quantiles.run / report.spec.repeats());
+        (cell, report.runs[quantiles.run].seed, quantiles)
+    }))
+}
+
+/// One row a try: of each condition its metric, and that over its limit.
+fn searches(report: &ExperimentReport) -> String {
+    let mut text = String::new();
+    let conditions = report
+        .spec
+        .search
+        .iter()
+        .flat_map(|search| &search.conditions);
+    let columns = conditions.flat_map(|condition| {
+        let metric = &condition.condition.metric;
+        [metric.to_string(), format!("{metric} normalised")]
+    });
+    let head = ["cell", "seed", "value"].map(str::to_string);
+    let columns = head.into_iter().chain(columns);
+    line(&mut text, columns.chain(["holds".to_string()]));
+    for (i, answer) in report.searches.iter().enumerate() {
+        let label = report.spec.label(i / report.spec.repeats());
+        for tried in &answer.tries {
+            let pairs = tried.metrics.iter().zip(&tried.normalised);
+            let pairs = pairs.flat_map(|(metric, share)| [metric.to_string(), share.to_string()]);
+            let (seed, value) = (report.runs[i].seed.to_string(), tried.value.to_string());
+            let head = [cell(&label), seed, value].into_iter().chain(pairs);
+            line(&mut text, head.chain([tried.holds.to_string()]));
+        }
+    }
+    text
 }
 
 /// One row a run: the value of each axis, then every number of its report. Axes are marked as such: one may be called

@@ -3,14 +3,16 @@
 //! Runs share nothing, so the result does not depend on how many threads there are. All inputs are checked before
 //! the first run starts.
 
+use crate::distributions::{self, Quantiles};
 use crate::error::ExperimentError;
-use crate::execute::{Job, RunError, execute};
+use crate::execute::{Done, Job, RunError, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
-use crate::loads::{self, LoadSample, LoadSeries};
+use crate::loads::{self, LoadSeries};
 use crate::plan;
-use crate::pool::{self, PoolJob, PoolReport};
+use crate::pool::{self, PoolJob};
 use crate::report::{ExperimentReport, Found};
-use crate::spec::{Fit, RunKind, Spec};
+use crate::search::{self, Answer};
+use crate::spec::{Fit, RunKind, Search, Spec};
 use crate::watch::ReplicaSeries;
 use conductor_sim::replicas::{ReplicaSample, Replicas};
 use conductor_sim::{Observer, RunReport};
@@ -64,19 +66,19 @@ pub enum Stage {
 /// # Errors
 /// [`ExperimentError::is_input`] tells wrong input from a failed run. Checks that do not hold are no errors.
 pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, ExperimentError> {
+    if spec.kind == RunKind::Pool {
+        return pools(spec, options);
+    }
     let jobs = |fitted: Option<f64>| {
         let mut jobs = Vec::new();
         for run in 0..spec.run_count() {
             // The same seeds for each run: what is compared differs in nothing else.
             for repeat in 0..spec.repeats() as u64 {
                 let seed = spec.seeds.map(|_| spec.first_seed + repeat);
-                let root = &options.root;
-                jobs.push(match spec.kind {
-                    RunKind::Simulation => {
-                        Work::Simulation(Box::new(plan::job(spec, run, seed, fitted, root)?))
-                    }
-                    RunKind::Pool => Work::Pool(Box::new(plan::pool_job(spec, run, seed, root)?)),
-                });
+                // What is searched for is not known before, its lowest value will do.
+                let lowest = spec.search.as_ref().map(|search| search.ranges[run].low);
+                let sought = fitted.or(lowest);
+                jobs.push(plan::job(spec, run, seed, sought, &options.root)?);
             }
         }
         Ok::<_, ExperimentError>(jobs)
@@ -91,27 +93,41 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
         Some(fitted) => jobs(Some(fitted.value))?,
         None => checked,
     };
-    let results = all(spec, &jobs, options)?;
+    let results = match &spec.search {
+        None => all(spec, jobs.len(), options, |place| {
+            Ok((None, one(spec, place / spec.repeats(), &jobs[place])?))
+        })?,
+        Some(search) => searched(spec, search, &jobs, options)?,
+    };
     let mut found = Found::default();
-    for (run, kept) in results.into_iter().enumerate() {
-        match kept {
-            Kept::Pool(report) => found.pools.push(report),
-            Kept::Simulation(kept) => {
-                found.runs.push(kept.report);
-                let loads = kept.loads.map(|samples| LoadSeries { run, samples });
-                found.loads.extend(loads);
-                let replicas = kept.replicas.map(|samples| ReplicaSeries { run, samples });
-                found.replicas.extend(replicas);
-            }
-        }
+    for kept in results {
+        found.runs.push(kept.report);
+        found.searches.extend(kept.answer);
+        found.loads.extend(kept.loads);
+        found.distributions.extend(kept.distributions);
+        found.replicas.extend(kept.replicas);
     }
     Ok(ExperimentReport::new(spec, fitted, found))
 }
 
-/// One run to be done.
-enum Work {
-    Simulation(Box<Job>),
-    Pool(Box<PoolJob>),
+/// The runs of a specification of kind `pool`.
+fn pools(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, ExperimentError> {
+    let mut jobs: Vec<PoolJob> = Vec::new();
+    for run in 0..spec.run_count() {
+        for repeat in 0..spec.repeats() as u64 {
+            let seed = spec.seeds.map(|_| spec.first_seed + repeat);
+            jobs.push(plan::pool_job(spec, run, seed, &options.root)?);
+        }
+    }
+    let pools = in_parallel(jobs.len(), options, |place| {
+        let failed = |error| run_failed(spec, place / spec.repeats(), error);
+        pool::execute(&jobs[place]).map_err(failed)
+    })?;
+    let found = Found {
+        pools,
+        ..Found::default()
+    };
+    Ok(ExperimentReport::new(spec, None, found))
 }
 
 /// What a step of the fit may fail with, before it has its key.
@@ -131,11 +147,11 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     let mut done = 0;
     let found = fit::bisect(fit.bracket, |value| {
         let found = plan::job(spec, fit.run, None, Some(value), &options.root)
-            .and_then(|job| simulated(spec, fit.run, &job, false))
+            .and_then(|job| one(spec, fit.run, &job))
             .map_err(StepError::Other)?;
         done += 1;
         tell(options, Stage::Fit, done, total);
-        Ok(fit.metric.of(&found.report))
+        Ok(fit.metric.of(&found.done.report))
     });
     found.map_err(|error| match error {
         StepError::Fit(error) => ExperimentError::Fit {
@@ -146,47 +162,76 @@ fn fitted(spec: &Spec, fit: &Fit, options: &RunOptions<'_>) -> Result<Fitted, Ex
     })
 }
 
-/// What is kept of a run.
-enum Kept {
-    Simulation(Box<Simulated>),
-    Pool(PoolReport),
-}
-
-/// What is kept of a simulation: its report, the loads if they are drawn, and copies of watched blocks.
-struct Simulated {
-    report: RunReport,
-    loads: Option<Vec<LoadSample>>,
+/// A simulation that has been done, and copies of the blocks that were watched.
+struct Ran {
+    done: Done,
     replicas: Option<Vec<ReplicaSample>>,
 }
 
-/// All runs, in their order.
-fn all(spec: &Spec, jobs: &[Work], options: &RunOptions<'_>) -> Result<Vec<Kept>, ExperimentError> {
+/// What is kept of a run: its report, what was found by it, and what is drawn of its loads, distributions and copies.
+struct Kept {
+    report: RunReport,
+    answer: Option<Answer>,
+    loads: Option<LoadSeries>,
+    distributions: Vec<Quantiles>,
+    replicas: Option<ReplicaSeries>,
+}
+
+/// All runs, in their order, each with what a search has found by it.
+fn all(
+    spec: &Spec,
+    total: usize,
+    options: &RunOptions<'_>,
+    execute: impl Fn(usize) -> Result<(Option<Answer>, Ran), ExperimentError> + Sync,
+) -> Result<Vec<Kept>, ExperimentError> {
     let drawn = loads::wanted(spec);
+    let distributions = distributions::wanted(spec);
+    let quantiles = |run: usize, done: &Done| {
+        let wanted = distributions.iter().filter(|wanted| wanted.0 == run);
+        let quantiles = wanted.map(|&(_, of)| distributions::of(run, of, &done.result.records));
+        quantiles.collect()
+    };
+    let kept = |run: usize, (answer, ran): (Option<Answer>, Ran)| Kept {
+        answer,
+        loads: drawn.contains(&run).then(|| LoadSeries {
+            run,
+            samples: loads::sample(&ran.done.result.timeline),
+        }),
+        distributions: quantiles(run, &ran.done),
+        replicas: ran.replicas.map(|samples| ReplicaSeries { run, samples }),
+        report: ran.done.report,
+    };
+    in_parallel(total, options, |run| {
+        execute(run).map(|done| kept(run, done))
+    })
+}
+
+/// Does `work` for each place below `total`, several at once; results in the order of the places, the first failure wins.
+fn in_parallel<T: Send>(
+    total: usize,
+    options: &RunOptions<'_>,
+    execute: impl Fn(usize) -> Result<T, ExperimentError> + Sync,
+) -> Result<Vec<T>, ExperimentError> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = AtomicBool::new(false);
-    let results: Vec<Mutex<Option<Result<Kept, ExperimentError>>>> =
-        jobs.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<Result<T, ExperimentError>>>> =
+        (0..total).map(|_| Mutex::new(None)).collect();
     let work = || {
         // Runs are begun in order, so the first that fails is among those begun, whoever notices first.
         while !failed.load(Ordering::Relaxed) {
             let run = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(run) else { break };
-            let number = run / spec.repeats();
-            let result = match job {
-                Work::Simulation(job) => simulated(spec, number, job, drawn.contains(&run))
-                    .map(|kept| Kept::Simulation(Box::new(kept))),
-                Work::Pool(job) => pool::execute(job)
-                    .map(Kept::Pool)
-                    .map_err(|error| run_failed(spec, number, error)),
-            };
+            if run >= total {
+                break;
+            }
+            let result = execute(run);
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             *results[run].lock().expect("no thread panics with it") = Some(result);
             let done = 1 + done.fetch_add(1, Ordering::Relaxed);
-            tell(options, Stage::Runs, done, jobs.len());
+            tell(options, Stage::Runs, done, total);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..options.jobs.clamp(1, jobs.len().max(1)) {
+        for _ in 1..options.jobs.clamp(1, total.max(1)) {
             scope.spawn(work);
         }
         work();
@@ -197,12 +242,50 @@ fn all(spec: &Spec, jobs: &[Work], options: &RunOptions<'_>) -> Result<Vec<Kept>
         .collect()
 }
 
-fn simulated(
+/// The runs at the largest values at which conditions hold. Limits that are made of what the lowest values give have
+/// all of these run first.
+fn searched(
     spec: &Spec,
-    run: usize,
-    job: &Job,
-    with_loads: bool,
-) -> Result<Simulated, ExperimentError> {
+    search: &Search,
+    lowest: &[Job],
+    options: &RunOptions<'_>,
+) -> Result<Vec<Kept>, ExperimentError> {
+    let repeats = spec.repeats();
+    let relative = search.conditions.iter().any(|c| !c.of_first.is_empty());
+    let first = match relative {
+        true => all(spec, lowest.len(), options, |place| {
+            Ok((None, one(spec, place / repeats, &lowest[place])?))
+        })?,
+        false => Vec::new(),
+    };
+    let conditions = |run: usize, repeat: usize| {
+        let conditions = search.conditions.iter().map(|c| {
+            let mut condition = c.condition.clone();
+            if let Some(runs) = c.of_first.get(run) {
+                let reports = runs.iter().map(|run| &first[run * repeats + repeat].report);
+                let metrics: f64 = reports.map(|report| condition.metric.of(report)).sum();
+                condition.limit *= metrics / runs.len() as f64;
+            }
+            condition
+        });
+        conditions.collect::<Vec<_>>()
+    };
+    all(spec, lowest.len(), options, |place| {
+        let (run, repeat) = (place / repeats, place % repeats);
+        let seed = spec.seeds.map(|_| spec.first_seed + repeat as u64);
+        let at = |value: f64| {
+            let job = plan::job(spec, run, seed, Some(value), &options.root)?;
+            let ran = one(spec, run, &job)?;
+            Ok::<_, ExperimentError>((ran.done.report.clone(), ran))
+        };
+        let range = &search.ranges[run];
+        let (answer, done) = search::largest(range, &conditions(run, repeat), at)?;
+        Ok((Some(answer), done))
+    })
+}
+
+/// One simulation, with the blocks watched that the specification wants to be.
+fn one(spec: &Spec, run: usize, job: &Job) -> Result<Ran, ExperimentError> {
     let failed = |error| run_failed(spec, run, error);
     let mut replicas = match &spec.watch {
         Some(watch) => {
@@ -219,9 +302,8 @@ fn simulated(
     if let Some(replicas) = &replicas {
         done.report.replicas = replicas.reports();
     }
-    Ok(Simulated {
-        loads: with_loads.then(|| loads::sample(&done.result.timeline)),
-        report: done.report,
+    Ok(Ran {
+        done,
         replicas: replicas.map(|replicas| replicas.samples),
     })
 }

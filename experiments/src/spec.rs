@@ -16,14 +16,15 @@ mod text;
 pub use error::SpecError;
 pub use key::{Key, Part, Value};
 pub use plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedCurve,
-    ReplicasPlot,
+    BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
+    PlotKind, PublishedFile, ReplicasPlot, SearchPlot,
 };
 
 use crate::error::ExperimentError;
 use crate::fit::Bracket;
 use crate::inputs::{self, InputError};
 use crate::metric::Metric;
+use crate::search::{Condition, Range};
 use crate::watch::Watch;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 28] = built_in![
+const BUILT_IN: [(&str, &str); 32] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -64,6 +65,10 @@ const BUILT_IN: [(&str, &str); 28] = built_in![
     "tiers",
     "block-size",
     "compression",
+    "capacity-tbt",
+    "real-75",
+    "throughput-525",
+    "throughput-datasets",
 ];
 
 /// A parsed experiment.
@@ -91,6 +96,8 @@ pub struct Spec {
     pub axes: Vec<Axis>,
     /// The one number that is fitted, if any.
     pub fit: Option<Fit>,
+    /// What is sought in each run, if anything is.
+    pub search: Option<Search>,
     /// Published values.
     pub published: Vec<Published>,
     /// Values that nobody has published, to be drawn.
@@ -124,15 +131,17 @@ pub struct Setting {
     pub line: usize,
 }
 
-/// A list of values of one setting.
+/// A list of values of one setting, or of names for settings that go together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// What selections and `raw.csv` call it.
     pub name: String,
-    /// What it sets.
-    pub key: Key,
+    /// What it sets; none if its values are names for several settings each.
+    pub key: Option<Key>,
     /// Its values.
     pub values: Vec<Value>,
+    /// What each value sets, in order; nothing for the number that is fitted.
+    pub settings: Vec<Vec<Setting>>,
     /// Where the text has it, from 1.
     pub line: usize,
 }
@@ -148,6 +157,28 @@ pub struct Fit {
     pub metric: Metric,
     /// Where it is sought.
     pub bracket: Bracket,
+}
+
+/// The largest value of a setting at which conditions hold, sought in each run and for each seed. The report of the
+/// run is the one at that value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// What is sought.
+    pub key: Key,
+    /// What has to hold.
+    pub conditions: Vec<SearchCondition>,
+    /// Where, for each run.
+    pub ranges: Vec<Range>,
+}
+
+/// A condition of a search, whose limit may depend on what the lowest values give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchCondition {
+    /// The metric and the limit, or a factor on it.
+    pub condition: Condition,
+    /// Where the limit is a factor: for each run the runs over which the mean of the metric at their lowest values is
+    /// taken. Empty where the limit is a limit.
+    pub of_first: Vec<Vec<usize>>,
 }
 
 /// A published value and the run that has its simulated counterpart.
@@ -279,7 +310,7 @@ pub struct SpecInfo {
     pub title: String,
     /// See [`Spec::source`].
     pub source: String,
-    /// How many runs it has, each seed counted, those of a fit not.
+    /// How many runs it has, each seed counted, those of a fit or a search not.
     pub runs: usize,
 }
 
@@ -352,6 +383,13 @@ impl Spec {
         values_of(&self.axes, run)
     }
 
+    /// What the axes set in run number `run`, in their order.
+    pub(crate) fn settings_of(&self, run: usize) -> impl Iterator<Item = &Setting> {
+        let places = places_of(&self.axes, run);
+        let settings = self.axes.iter().zip(places);
+        settings.flat_map(|(axis, place)| &axis.settings[place])
+    }
+
     /// What a run is called: its axes and their values.
     #[must_use]
     pub fn label(&self, run: usize) -> String {
@@ -368,19 +406,26 @@ impl Spec {
     }
 }
 
-/// Runs are numbered as an odometer counts: the last axis turns fastest.
-fn values_of(axes: &[Axis], mut run: usize) -> Vec<&Value> {
-    let mut values: Vec<_> = axes
+/// Runs are numbered as an odometer counts: the last axis turns fastest. The place of a run on each axis.
+fn places_of(axes: &[Axis], mut run: usize) -> Vec<usize> {
+    let mut places: Vec<_> = axes
         .iter()
         .rev()
         .map(|axis| {
-            let value = &axis.values[run % axis.values.len()];
+            let place = run % axis.values.len();
             run /= axis.values.len();
-            value
+            place
         })
         .collect();
-    values.reverse();
-    values
+    places.reverse();
+    places
+}
+
+/// The value of each axis in a run.
+fn values_of(axes: &[Axis], run: usize) -> Vec<&Value> {
+    let places = places_of(axes, run);
+    let values = axes.iter().zip(places);
+    values.map(|(axis, place)| &axis.values[place]).collect()
 }
 
 fn read(path: &Path) -> Result<String, InputError> {

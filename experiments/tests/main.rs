@@ -6,4 +6,5 @@ mod overload;
 mod plots;
 mod priorities;
 mod running;
+mod searching;
 mod specs;

@@ -89,7 +89,7 @@ fn runs_are_the_product_of_the_axes_and_the_last_turns_fastest() {
         ]
     );
     assert_eq!(spec.published[0].run, 0);
-    let key: &Key = &spec.axes[0].key;
+    let key: &Key = spec.axes[0].key.as_ref().expect("one setting");
     assert_eq!(key.to_string(), "workload.speed");
 }
 

@@ -3,10 +3,12 @@
 mod classes;
 mod files;
 mod overload;
+mod within;
 
 pub use classes::ClassReport;
 pub use files::{write_requests, write_roles, write_timeline};
 pub use overload::{LoadCorrelation, correlation};
+pub use within::TbtWithin;
 
 use crate::clients::RetryText;
 use crate::engine::{RunConfig, RunResult, Transfers};
@@ -77,6 +79,12 @@ pub struct RunReport {
     pub e2e_s: Summary,
     /// Share of all requests that completed within both limits, as users saw it: from the first arrival.
     pub effective_ratio: f64,
+    /// Share of all requests that completed within the TTFT limit, whatever their TBT.
+    pub ttft_ratio: f64,
+    /// Share of all requests that completed within the TBT limit, whatever their TTFT.
+    pub tbt_ratio: f64,
+    /// Share of completed requests with a gap whose TBT is within limits other than the policy's.
+    pub tbt_within: TbtWithin,
     /// The limits.
     pub slo: SloReport,
     /// Requests within the limits, a second of simulated time.
@@ -279,6 +287,9 @@ impl RunReport {
             tpot_s: Summary::of(completed().filter_map(RequestRecord::tpot).collect()),
             e2e_s: Summary::of(completed().filter_map(RequestRecord::e2e).collect()),
             effective_ratio: ratio(effective().count() as f64, records.len() as f64),
+            ttft_ratio: within::ttft_share(records, policy.slo.ttft),
+            tbt_ratio: within::tbt_share(records, policy.slo.tbt),
+            tbt_within: TbtWithin::of(records),
             slo: SloReport::of(policy.slo),
             goodput_rps: ratio(effective().count() as f64, simulated_s),
             goodput_tokens_per_s: ratio(

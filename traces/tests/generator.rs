@@ -319,6 +319,7 @@ fn a_wrong_specification_says_line_or_key() {
         .to_string();
     assert_eq!(
         message,
-        "no built-in workload `nope`: expected one of kimi-conversation, kimi-toolagent, poisson-fixed"
+        "no built-in workload `nope`: expected one of kimi-conversation, kimi-toolagent, poisson-fixed, simulated-16k, simulated-32k, simulated-64k, \
+         simulated-128k, arxiv-summarization, l-eval"
     );
 }

@@ -1,14 +1,18 @@
 //! From text to a checked specification.
 
+mod axes;
 mod check;
 mod curve;
 mod kind;
 mod plot;
+mod search;
+mod series;
 
 use super::error::line_of;
 use super::text::{FitText, PublishedText, SpecText, Values, WorkloadText};
 use super::{
-    Axis, Check, Fit, Key, Part, Published, RunKind, Setting, Spec, SpecError, Value, values_of,
+    Axis, Check, Fit, Key, Published, RunKind, Setting, Spec, SpecError, Value, places_of,
+    values_of,
 };
 use crate::fit::Bracket;
 use crate::metric::Metric;
@@ -27,6 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         axes: Vec::new(),
         kind: RunKind::Simulation,
         watched: 0,
+        searches: written.search.is_some(),
     };
     parser.kind = parser.run_kind(&written)?;
     let watch = parser.watch(&written)?;
@@ -40,6 +45,9 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         .map(|fit| parser.fit(fit))
         .transpose()?;
     parser.no_stray_fitted(fit.as_ref())?;
+    let search = written.search.as_ref();
+    let search = search.map(|search| parser.search(search, fit.is_some()));
+    let search = search.transpose()?;
     let seeds = parser.seeds(&written)?;
     let first_seed = parser.first_seed(&written)?;
     let curves = written.curves.iter().map(|curve| parser.curve(curve));
@@ -52,7 +60,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let checks: Vec<Check> = checks
         .map(|check| parser.check(check))
         .collect::<Result<_, _>>()?;
-    let plots = parser.plots(&written.plots, seeds)?;
+    let plots = parser.plots(&written.plots, seeds, search.as_ref())?;
     Ok(Spec {
         name,
         title: written.title,
@@ -65,6 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         first_seed,
         axes: parser.axes,
         fit,
+        search,
         published,
         curves,
         checks,
@@ -79,6 +88,8 @@ struct Parser<'a> {
     kind: RunKind,
     /// How many blocks are watched.
     watched: usize,
+    /// Whether there are answers of searches beside the metrics of runs.
+    searches: bool,
 }
 
 impl Parser<'_> {
@@ -106,73 +117,18 @@ impl Parser<'_> {
         Key::parse(text.get_ref()).map_err(|message| self.error(text, whose, message))
     }
 
+    /// A metric of a run, or what was found by a search.
     fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
+        match Metric::of_search(path.get_ref()).filter(|_| self.searches) {
+            Some(metric) => Ok(metric),
+            None => self.run_metric(path, whose),
+        }
+    }
+
+    /// A metric that a run has in its report.
+    fn run_metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
         Metric::parse(path.get_ref(), self.kind, self.watched)
             .map_err(|message| self.error(path, whose, message))
-    }
-
-    fn axes(&mut self, written: &SpecText) -> Result<(), SpecError> {
-        for axis in &written.axes {
-            let key = self.key(&axis.key, "axes.key")?;
-            let last = key.to_string();
-            let last = last.rsplit('.').next().unwrap_or(&last).to_string();
-            let name = axis
-                .name
-                .as_ref()
-                .map_or(last, |name| name.get_ref().clone());
-            self.axis(name, key, &axis.values, "axes.values")?;
-        }
-        if let Some(policies) = &written.policies {
-            let key = Key {
-                part: Part::Policy,
-                path: Vec::new(),
-            };
-            self.axis("policy".to_string(), key, policies, "policies")?;
-        }
-        Ok(())
-    }
-
-    fn axis(
-        &mut self,
-        name: String,
-        key: Key,
-        values: &Spanned<Vec<Value>>,
-        whose: &str,
-    ) -> Result<(), SpecError> {
-        let line = self.line(values);
-        if values.get_ref().is_empty() {
-            return Err(SpecError::new(line, whose, "expected at least one value"));
-        }
-        let labels: Vec<_> = values.get_ref().iter().map(Value::to_string).collect();
-        let again = (1..labels.len()).find(|&i| labels[..i].contains(&labels[i]));
-        if let Some(again) = again {
-            let message = format!("{} is there twice", labels[again]);
-            return Err(SpecError::new(line, whose, message));
-        }
-        if self
-            .axes
-            .iter()
-            .any(|axis| axis.name == name || axis.key == key)
-        {
-            let message = format!("there are two axes \"{name}\" or two of the setting \"{key}\"");
-            return Err(SpecError::new(line, whose, message));
-        }
-        let values = values.get_ref().clone();
-        self.axes.push(Axis {
-            name,
-            key,
-            values,
-            line,
-        });
-        let runs = self
-            .axes
-            .iter()
-            .try_fold(1_usize, |runs, axis| runs.checked_mul(axis.values.len()));
-        if runs.is_none_or(|runs| runs > RUNS_MAX) {
-            let message = format!("the axes make more than {RUNS_MAX} runs");
-            return Err(SpecError::new(line, whose, message));
-        }
-        Ok(())
     }
 
     /// Seeds belong to the repetitions: nothing else may set one, and a fit has only one run.
@@ -186,7 +142,10 @@ impl Parser<'_> {
             return Err(self.error(seeds, "seeds", message));
         }
         let sets_seed = |key: &str| matches!(key, "seed" | "workload.seed");
-        let axes = written.axes.iter().map(|axis| axis.key.get_ref().as_str());
+        let keys = |axis: &'_ Axis| axis.settings.concat();
+        let axes: Vec<Setting> = self.axes.iter().flat_map(keys).collect();
+        let axes: Vec<String> = axes.iter().map(|set| set.key.to_string()).collect();
+        let axes = axes.iter().map(String::as_str);
         let set = written.set.keys().map(|key| key.get_ref().as_str());
         let workload = written.workload.keys();
         let other = if axes.chain(set).any(sets_seed)
@@ -314,7 +273,10 @@ impl Parser<'_> {
         }
         // The first run that is selected: other axes have their first value.
         let runs = self.select(&[&fit.at])?;
-        let axis = self.axes.iter().position(|axis| axis.key == key);
+        let axis = self
+            .axes
+            .iter()
+            .position(|axis| axis.key.as_ref() == Some(&key));
         let run = runs
             .into_iter()
             .find(|&run| axis.is_none_or(|axis| values_of(&self.axes, run)[axis].is_fitted()));
@@ -325,7 +287,7 @@ impl Parser<'_> {
         Ok(Fit {
             key,
             run,
-            metric: self.metric(&fit.metric, "fit.metric")?,
+            metric: self.run_metric(&fit.metric, "fit.metric")?,
             bracket,
         })
     }
@@ -333,9 +295,10 @@ impl Parser<'_> {
     /// `"fitted"` stands only where something is fitted.
     fn no_stray_fitted(&self, fit: Option<&Fit>) -> Result<(), SpecError> {
         for axis in &self.axes {
-            let fitted = fit.is_some_and(|fit| fit.key == axis.key);
+            let fitted = fit.is_some_and(|fit| axis.key.as_ref() == Some(&fit.key));
             if !fitted && axis.values.iter().any(Value::is_fitted) {
-                let message = format!("no [fit] has the key \"{}\"", axis.key);
+                let key = axis.key.as_ref().map_or(String::new(), Key::to_string);
+                let message = format!("no [fit] has the key \"{key}\"");
                 return Err(SpecError::new(axis.line, "axes.values", message));
             }
         }

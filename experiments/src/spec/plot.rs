@@ -1,7 +1,7 @@
 //! What an experiment draws, as data: which runs are where on a picture, under which names.
 //!
-//! Not here: the values (`raw.csv`, `loads.csv` and `replicas.csv` of a results folder have them) and drawing, which is
-//! not this package's business.
+//! Not here: the values (`raw.csv`, `loads.csv`, `replicas.csv`, `cdf.csv` and `search.csv` of a results folder have
+//! them) and drawing, which is not this package's business.
 
 use crate::metric::Metric;
 
@@ -27,16 +27,22 @@ pub enum PlotKind {
     Loads(LoadsPlot),
     /// Copies of watched blocks over time.
     Replicas(ReplicasPlot),
+    /// Cumulative distributions over requests.
+    Cdf(CdfPlot),
+    /// What searches tried.
+    Search(SearchPlot),
 }
 
-impl PlotKind {
-    /// The published curve that it draws, if it draws one.
+impl Plot {
+    /// What is published as a file and drawn beside the runs.
     #[must_use]
-    pub const fn published(&self) -> Option<&PublishedCurve> {
-        match self {
-            Self::Loads(plot) => plot.published.as_ref(),
-            Self::Replicas(plot) => plot.published.as_ref(),
-            Self::Lines(_) | Self::Bars(_) => None,
+    pub const fn published(&self) -> Option<&PublishedFile> {
+        match &self.kind {
+            PlotKind::Loads(plot) => plot.published.as_ref(),
+            PlotKind::Replicas(plot) => plot.published.as_ref(),
+            PlotKind::Cdf(plot) => plot.published.as_ref(),
+            PlotKind::Search(plot) => plot.published.as_ref(),
+            PlotKind::Lines(_) | PlotKind::Bars(_) => None,
         }
     }
 }
@@ -108,7 +114,7 @@ pub struct LoadsPlot {
     /// Seconds into the run at which it ends; infinite for all there is.
     pub to_s: f64,
     /// A published curve, as one more panel.
-    pub published: Option<PublishedCurve>,
+    pub published: Option<PublishedFile>,
 }
 
 /// Copies of watched blocks over time, a panel a run.
@@ -117,15 +123,84 @@ pub struct ReplicasPlot {
     /// Names of the panels and the numbers of their runs; the first seed is drawn.
     pub panels: Vec<(String, usize)>,
     /// Published points, drawn into the panels that they name.
-    pub published: Option<PublishedCurve>,
+    pub published: Option<PublishedFile>,
 }
 
-/// A published curve.
+/// Distributions, a curve a run. Runs that are repeated with several seeds have one curve over all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CdfPlot {
+    /// Of what.
+    pub of: Distribution,
+    /// It is drawn times this.
+    pub scale: f64,
+    /// What x is, with its unit.
+    pub x_label: String,
+    /// Logarithmic x axis.
+    pub log_x: bool,
+    /// The right end of the x axis.
+    pub x_max: Option<f64>,
+    /// Where there are vertical lines.
+    pub marks: Vec<f64>,
+    /// Names of the curves and the numbers of their runs.
+    pub series: Vec<(String, usize)>,
+    /// Published curves.
+    pub published: Option<PublishedFile>,
+}
+
+/// The metrics of a search's conditions over their limits, a panel a condition, at the values that the searches of all
+/// seeds have tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchPlot {
+    /// What x is, with its unit.
+    pub x_label: String,
+    /// Logarithmic x axis.
+    pub log_x: bool,
+    /// Logarithmic y axis.
+    pub log_y: bool,
+    /// Names of the lines and the numbers of their runs.
+    pub series: Vec<(String, usize)>,
+    /// Names of the panels: the metrics of the conditions.
+    pub panels: Vec<String>,
+    /// Published lines.
+    pub published: Option<PublishedFile>,
+}
+
+/// What a request has that distributions are drawn of, by the name of its summary in reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Distribution {
+    /// `ttft_s`
+    Ttft,
+    /// `tbt_s`
+    Tbt,
+    /// `tpot_s`
+    Tpot,
+    /// `e2e_s`
+    E2e,
+}
+
+impl Distribution {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Ttft, Self::Tbt, Self::Tpot, Self::E2e];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ttft => "ttft_s",
+            Self::Tbt => "tbt_s",
+            Self::Tpot => "tpot_s",
+            Self::E2e => "e2e_s",
+        }
+    }
+}
+
+/// Published curves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedCurve {
-    /// A built-in curve, or a CSV file: of loads with the columns `time_s`, `prefill_load` and `decode_load` (shares),
-    /// of replicas with `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: the curve is
-    /// left out.
+pub struct PublishedFile {
+    /// A built-in file, or a CSV file. Of loads: columns `time_s`, `prefill_load` and `decode_load` (shares). Of
+    /// distributions: `series`, `x` as it is drawn, and `share_percent`. Of searches: `metric`, `series`, `x` and
+    /// `normalised`. Of replicas: `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: what
+    /// is published is left out.
     pub file: String,
     /// Where it is published.
     pub source: String,

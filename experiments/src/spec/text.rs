@@ -50,6 +50,8 @@ pub(super) struct SpecText {
     pub(super) axes: Vec<AxisText>,
     /// `[fit]`
     pub(super) fit: Option<FitText>,
+    /// `[search]`
+    pub(super) search: Option<Spanned<SearchText>>,
     /// `[[published]]`
     #[serde(default)]
     pub(super) published: Vec<PublishedText>,
@@ -76,10 +78,23 @@ pub(super) struct WatchText {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AxisText {
-    pub(super) key: Spanned<String>,
+    /// What its values set; with `values`.
+    pub(super) key: Option<Spanned<String>>,
     /// By default the last part of the key.
     pub(super) name: Option<Spanned<String>>,
-    pub(super) values: Spanned<Vec<Value>>,
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+    /// In place of `key` and `values`: names, each for settings that go together.
+    pub(super) choices: Option<Spanned<Vec<ChoiceText>>>,
+}
+
+/// A value of an axis that sets more than one thing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChoiceText {
+    /// What selections, tables and legends call it.
+    pub(super) name: String,
+    /// Settings, by dotted key.
+    pub(super) set: Values,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +111,48 @@ pub(super) struct FitText {
     pub(super) high: Spanned<f64>,
 }
 
+/// What is sought in each run: the largest value of a key at which all conditions hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SearchText {
+    pub(super) key: Spanned<String>,
+    /// The lowest value, where the first tries are; not needed where there are grids for all runs.
+    pub(super) low: Option<Spanned<f64>>,
+    /// Beyond this nothing is tried.
+    pub(super) high: Spanned<f64>,
+    /// How near the answer is to a value that fails, as a share of it.
+    pub(super) tolerance: Spanned<f64>,
+    pub(super) conditions: Spanned<Vec<ConditionText>>,
+    /// `[[search.grids]]`: values that are tried first, of the runs of `at`.
+    #[serde(default)]
+    pub(super) grids: Vec<GridText>,
+}
+
+/// A condition on a metric: at most, or at least, so much.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConditionText {
+    pub(super) metric: Spanned<String>,
+    pub(super) at_most: Option<Spanned<f64>>,
+    pub(super) at_least: Option<Spanned<f64>>,
+    /// True if the limit is so many times the metric at the lowest value.
+    #[serde(default)]
+    pub(super) of_first: bool,
+    /// With `of_first`: the mean of the metric over this axis, for limits that several runs have in common.
+    pub(super) over: Option<Spanned<String>>,
+    /// With `over`: values of the axis, if not all.
+    pub(super) values: Option<Spanned<Vec<Value>>>,
+}
+
+/// Values to try first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GridText {
+    #[serde(default)]
+    pub(super) at: Values,
+    pub(super) values: Spanned<Vec<f64>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishedText {
@@ -110,15 +167,15 @@ pub(super) struct PublishedText {
     pub(super) source: String,
 }
 
-/// Points that nobody has published: one for each value of two axes.
+/// Points that nobody has published: one for each value of an axis, or of two.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CurveText {
     /// What is drawn, for the names of the series.
     pub(super) what: String,
     pub(super) metric: Spanned<String>,
-    /// The axis whose values are series.
-    pub(super) by: Spanned<String>,
+    /// The axis whose values are series; one series without it.
+    pub(super) by: Option<Spanned<String>>,
     /// The axis whose values are places on them.
     pub(super) over: Spanned<String>,
     /// The values of the other axes.
@@ -174,25 +231,25 @@ pub(super) struct PlotText {
     /// Values of the axes that are not drawn.
     #[serde(default)]
     pub(super) at: Values,
-    /// `lines`, `bars`
+    /// `lines`, `bars`. `cdf`: of what it is the distribution.
     pub(super) metric: Option<Spanned<String>>,
-    /// `lines`, `bars`: the metric is drawn times this.
+    /// `lines`, `bars`, `cdf`: the metric is drawn times this.
     pub(super) scale: Option<Spanned<f64>>,
     /// `lines`, `bars`: what it is called, with its unit.
     pub(super) y_label: Option<Spanned<String>>,
     /// `lines`: the axis that is x. `bars`: the axis that makes groups.
     pub(super) over: Option<Spanned<String>>,
-    /// `lines`, `bars`: the axis of which each value has a colour.
+    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour.
     pub(super) by: Option<Spanned<String>>,
     /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
     pub(super) values: Option<Spanned<Vec<Value>>>,
     /// `lines`, `loads`, `replicas`: the axis of which each value has a panel.
     pub(super) panels: Option<Spanned<String>>,
-    /// `lines`
+    /// `lines`, `cdf`
     pub(super) x_label: Option<Spanned<String>>,
     /// `lines`: the value of the axis that is drawn as 1.
     pub(super) x_one: Option<Spanned<f64>>,
-    /// `lines`
+    /// `lines`, `cdf`
     pub(super) log_x: Option<Spanned<bool>>,
     /// `lines`
     pub(super) log_y: Option<Spanned<bool>>,
@@ -202,14 +259,18 @@ pub(super) struct PlotText {
     pub(super) from_s: Option<Spanned<f64>>,
     /// `loads`: seconds into the run up to which it is drawn.
     pub(super) to_s: Option<Spanned<f64>>,
-    /// `loads`, `replicas`
-    pub(super) published: Option<Spanned<PublishedCurveText>>,
+    /// `cdf`: the right end of the x axis.
+    pub(super) x_max: Option<Spanned<f64>>,
+    /// `cdf`: where there are vertical lines.
+    pub(super) marks: Option<Spanned<Vec<f64>>>,
+    /// `loads`, `replicas`, `cdf`, `search`
+    pub(super) published: Option<Spanned<PublishedFileText>>,
 }
 
-/// A published curve, for `loads` and `replicas`.
+/// Published curves, for `loads`, `replicas`, `cdf` and `search`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PublishedCurveText {
+pub(super) struct PublishedFileText {
     /// A built-in curve or a CSV file.
     pub(super) file: String,
     /// Where it is published.

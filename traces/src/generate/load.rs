@@ -47,7 +47,7 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     BUILTINS.iter().map(|(name, _)| *name)
 }
 
-const BUILTINS: [(&str, &str); 3] = [
+const BUILTINS: [(&str, &str); 9] = [
     (
         "kimi-conversation",
         include_str!("../../workloads/kimi-conversation.toml"),
@@ -60,4 +60,25 @@ const BUILTINS: [(&str, &str); 3] = [
         "poisson-fixed",
         include_str!("../../workloads/poisson-fixed.toml"),
     ),
+    (
+        "simulated-16k",
+        include_str!("../../workloads/simulated-16k.toml"),
+    ),
+    (
+        "simulated-32k",
+        include_str!("../../workloads/simulated-32k.toml"),
+    ),
+    (
+        "simulated-64k",
+        include_str!("../../workloads/simulated-64k.toml"),
+    ),
+    (
+        "simulated-128k",
+        include_str!("../../workloads/simulated-128k.toml"),
+    ),
+    (
+        "arxiv-summarization",
+        include_str!("../../workloads/arxiv-summarization.toml"),
+    ),
+    ("l-eval", include_str!("../../workloads/l-eval.toml")),
 ];

@@ -1,4 +1,4 @@
-//! Curves: points for each value of two axes.
+//! Curves: points for each value of an axis or two.
 
 use super::Parser;
 use crate::spec::text::{CurveText, Values};
@@ -8,17 +8,28 @@ use toml::Spanned;
 impl Parser<'_> {
     pub(super) fn curve(&self, curve: &CurveText) -> Result<Vec<CurvePoint>, SpecError> {
         let metric = self.metric(&curve.metric, "curves.metric")?;
-        let by = self.along(&curve.by, "curves.by")?;
+        let by = match &curve.by {
+            Some(by) if by.get_ref() == curve.over.get_ref() => {
+                let message = "the axis is drawn twice";
+                return Err(self.error(by, "curves.by", message));
+            }
+            Some(by) => {
+                let values = self.along(by, "curves.by")?.values.iter();
+                values.map(|value| Some((by, value))).collect()
+            }
+            None => vec![None],
+        };
         let over = self.along(&curve.over, "curves.over")?;
         let mut points = Vec::new();
-        for series in &by.values {
+        for series in by {
             for x in &over.values {
-                let along = Values::from([
-                    (curve.by.clone(), series.clone()),
-                    (curve.over.clone(), x.clone()),
-                ]);
+                let mut along = Values::from([(curve.over.clone(), x.clone())]);
+                along.extend(series.map(|(by, value)| (by.clone(), value.clone())));
                 points.push(CurvePoint {
-                    series: format!("{series}, {}", curve.what),
+                    series: match series {
+                        Some((_, value)) => format!("{value}, {}", curve.what),
+                        None => curve.what.clone(),
+                    },
                     x: x.clone(),
                     run: self.one("curves.at", &curve.metric, &[&curve.at, &along])?,
                     metric: metric.clone(),

@@ -32,9 +32,12 @@ impl Parser<'_> {
 
     /// Every run needs its parts, from the base or from an axis; what belongs to runs of the other kind is refused.
     pub(super) fn parts(&self, base: &[Setting], kind: RunKind) -> Result<(), SpecError> {
-        let axes = self.axes.iter().map(|axis| (&axis.key, axis.line));
+        let of_axes = self.axes.iter().flat_map(|axis| {
+            let bundled = axis.settings.iter().flatten().map(|setting| &setting.key);
+            axis.key.iter().chain(bundled).map(|key| (key, axis.line))
+        });
         let settings = base.iter().map(|setting| (&setting.key, setting.line));
-        let all: Vec<_> = settings.chain(axes).collect();
+        let all: Vec<_> = settings.chain(of_axes).collect();
         let workload = "a table [workload] with a name, or an axis";
         let needed: &[_] = match kind {
             RunKind::Simulation => &[
@@ -45,12 +48,12 @@ impl Parser<'_> {
             RunKind::Pool => &[(Part::Workload, workload)],
         };
         for (part, expected) in needed {
-            let is_it = |key: &crate::spec::Key| key.part == *part && key.path.is_empty();
-            if !all.iter().any(|(key, _)| is_it(key)) {
-                let key = crate::spec::Key {
-                    part: *part,
-                    path: Vec::new(),
-                };
+            let key = crate::spec::Key {
+                part: *part,
+                path: Vec::new(),
+            };
+            let set = base.iter().any(|setting| setting.key == key);
+            if !set && !self.axes.iter().any(|axis| axis.always_sets(&key)) {
                 return Err(SpecError {
                     line: None,
                     key: key.to_string(),
@@ -104,7 +107,7 @@ impl Parser<'_> {
         }
         Ok(PlotKind::Replicas(ReplicasPlot {
             panels: self.panels(plot)?,
-            published: Self::curve_of(plot),
+            published: super::plot::published(plot),
         }))
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Parser;
 use crate::spec::plot::{
-    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedCurve,
+    BarsPlot, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot, PlotKind, PublishedFile,
 };
 use crate::spec::text::{PlotText, Values};
-use crate::spec::{SpecError, Value};
+use crate::spec::{Search, SpecError, Value};
 use std::collections::BTreeSet;
 use toml::Spanned;
 
@@ -18,6 +18,7 @@ impl Parser<'_> {
         &self,
         plots: &[PlotText],
         seeds: Option<u64>,
+        search: Option<&Search>,
     ) -> Result<Vec<Plot>, SpecError> {
         let mut files = BTreeSet::new();
         for plot in plots {
@@ -26,10 +27,16 @@ impl Parser<'_> {
                 return Err(self.error(&plot.file, "plots.file", message));
             }
         }
-        plots.iter().map(|plot| self.plot(plot, seeds)).collect()
+        let plots = plots.iter().map(|plot| self.plot(plot, seeds, search));
+        plots.collect()
     }
 
-    fn plot(&self, plot: &PlotText, seeds: Option<u64>) -> Result<Plot, SpecError> {
+    fn plot(
+        &self,
+        plot: &PlotText,
+        seeds: Option<u64>,
+        search: Option<&Search>,
+    ) -> Result<Plot, SpecError> {
         let kind = plot.kind.get_ref().as_str();
         let used: &[&str] = match kind {
             "lines" => &[
@@ -39,9 +46,22 @@ impl Parser<'_> {
             "bars" => &["metric", "scale", "y_label", "over", "by", "values"],
             "loads" => &["panels", "values", "seed", "from_s", "to_s", "published"],
             "replicas" => &["panels", "values", "published"],
+            "cdf" => &[
+                "metric",
+                "scale",
+                "by",
+                "values",
+                "x_label",
+                "log_x",
+                "x_max",
+                "marks",
+                "published",
+            ],
+            "search" => &["by", "values", "x_label", "log_x", "log_y", "published"],
             other => {
-                let message =
-                    format!("unknown kind \"{other}\", expected lines, bars, loads or replicas");
+                let message = format!(
+                    "unknown kind \"{other}\", expected lines, bars, loads, replicas, cdf or search"
+                );
                 return Err(self.error(&plot.kind, "plots.kind", message));
             }
         };
@@ -59,13 +79,15 @@ impl Parser<'_> {
                 "lines" => PlotKind::Lines(self.lines(plot)?),
                 "bars" => PlotKind::Bars(self.bars(plot)?),
                 "replicas" => self.replicas(plot)?,
+                "cdf" => PlotKind::Cdf(self.cdf(plot)?),
+                "search" => PlotKind::Search(self.tries(plot, search)?),
                 _ => PlotKind::Loads(self.loads(plot, seeds)?),
             },
         })
     }
 
     /// The keys that not every kind has, and where those that are there stand.
-    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 15] {
+    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 17] {
         fn at<T>(parser: &Parser<'_>, value: Option<&Spanned<T>>) -> Option<usize> {
             value.map(|value| parser.line(value))
         }
@@ -84,6 +106,8 @@ impl Parser<'_> {
             ("seed", at(self, plot.seed.as_ref())),
             ("from_s", at(self, plot.from_s.as_ref())),
             ("to_s", at(self, plot.to_s.as_ref())),
+            ("x_max", at(self, plot.x_max.as_ref())),
+            ("marks", at(self, plot.marks.as_ref())),
             ("published", at(self, plot.published.as_ref())),
         ]
     }
@@ -230,7 +254,7 @@ impl Parser<'_> {
             seed,
             from_s,
             to_s,
-            published: Self::curve_of(plot),
+            published: published(plot),
         })
     }
 
@@ -244,20 +268,17 @@ impl Parser<'_> {
         names.into_iter().map(panel).collect()
     }
 
-    pub(super) fn curve_of(plot: &PlotText) -> Option<PublishedCurve> {
-        let published = plot.published.as_ref()?.get_ref();
-        Some(PublishedCurve {
-            file: published.file.clone(),
-            source: published.source.clone(),
-        })
-    }
-
-    fn measure(&self, plot: &PlotText) -> Result<Measure, SpecError> {
-        let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
+    pub(super) fn scale(&self, plot: &PlotText) -> Result<f64, SpecError> {
         let scale = plot.scale.as_ref().map_or(1.0, |scale| *scale.get_ref());
         if let Some(at) = plot.scale.as_ref().filter(|_| !scale.is_finite()) {
             return Err(self.error(at, "plots.scale", "expected a number"));
         }
+        Ok(scale)
+    }
+
+    fn measure(&self, plot: &PlotText) -> Result<Measure, SpecError> {
+        let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
+        let scale = self.scale(plot)?;
         let label = self.needed_by(plot, "y_label", plot.y_label.as_ref())?;
         Ok(Measure {
             metric: self.metric(metric, "plots.metric")?,
@@ -267,7 +288,7 @@ impl Parser<'_> {
     }
 
     /// What has a colour or a panel of its own: values of the axis at `key`, or without one a single nameless thing.
-    fn drawn<'b>(
+    pub(super) fn drawn<'b>(
         &'b self,
         plot: &'b PlotText,
         key: &str,
@@ -305,7 +326,7 @@ impl Parser<'_> {
     }
 
     /// The run at values of axes that are drawn and those that are fixed.
-    fn cell(
+    pub(super) fn cell(
         &self,
         plot: &PlotText,
         along: &[Option<(&Spanned<String>, &Value)>],
@@ -317,7 +338,7 @@ impl Parser<'_> {
         self.one("plots.at", &plot.kind, &[&plot.at, &along])
     }
 
-    fn needed_by<'b, T>(
+    pub(super) fn needed_by<'b, T>(
         &self,
         plot: &'b PlotText,
         key: &str,
@@ -328,6 +349,14 @@ impl Parser<'_> {
             self.error(&plot.kind, &format!("plots.{key}"), message)
         })
     }
+}
+
+pub(super) fn published(plot: &PlotText) -> Option<PublishedFile> {
+    let written = plot.published.as_ref()?.get_ref();
+    Some(PublishedFile {
+        file: written.file.clone(),
+        source: written.source.clone(),
+    })
 }
 
 /// Names without what all have in common up to a `+`: in a legend, `kvcache-centric+` only takes room.
