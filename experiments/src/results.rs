@@ -22,7 +22,8 @@ pub struct WriteError {
 }
 
 /// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv` and `cdf.csv`,
+/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv` and
+/// `cdf.csv`,
 /// with watched blocks, `replicas.csv`, and published curves are there too: plots are drawn from these files alone.
 ///
 /// # Errors

@@ -206,7 +206,8 @@ fn all(
     })
 }
 
-/// Does `work` for each place below `total`, several at once; results in the order of the places, the first failure wins.
+/// Does `work` for each place below `total`, several at once; results in the order of the places, the first failure
+/// wins.
 fn in_parallel<T: Send>(
     total: usize,
     options: &RunOptions<'_>,

@@ -17,161 +17,36 @@ mod roles;
 
 pub use roles::RoleChange;
 
-use crate::clients::{Clients, RetryConfig};
+use crate::clients::Clients;
 use crate::error::SimError;
-use crate::faults::{FaultCounts, FaultPlan, Faults, Timer};
+use crate::faults::{Faults, Timer};
 use crate::links::Links;
 use crate::little::NumberInSystem;
 use crate::network::{FlowId, Network};
 use crate::queue::{EventQueue, Source};
 use crate::record::{Outcome, RequestRecord};
-use crate::replicas::Replicas;
-use crate::tiers::TierTotals;
-use crate::timeline::{NodeSample, PoolSample, Timeline};
+use crate::run::{Mode, Observer, Progress, RunConfig, RunResult};
+use crate::timeline::{NodeSample, PoolSample};
 use crate::truth::Truth;
 use crate::world::{self, Node};
 use conductor_core::action::{Action, Actions, RejectReason};
 use conductor_core::cache::BlockSlot;
-use conductor_core::conductor::{Conductor, Counters, Loads};
-use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
+use conductor_core::conductor::{Conductor, Loads};
+use conductor_core::config::Role;
 use conductor_core::cost::Costs;
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId, Ticket};
 use conductor_core::journal::{self, Header, Recorder};
 use conductor_core::node::{CacheChanges, CoupledNews, Ended, JobId, PlaceId, SequenceId};
-use conductor_core::units::{Bytes, Nanos};
+use conductor_core::units::Nanos;
 use conductor_core::workload::WorkloadRequest;
 use flows::Purpose;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io::Write;
-use std::num::NonZeroU32;
 
 /// More events than this at one instant mean that time does not go on.
 const EVENTS_AT_ONCE_MAX: u64 = 10_000_000;
-
-/// How machines are advanced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// A node jumps to its next change.
-    #[default]
-    FastForward,
-    /// Every chunk and every step is an event: the slow reference, equal in every result.
-    StepByStep,
-}
-
-/// What to simulate.
-#[derive(Clone, Debug)]
-pub struct RunConfig {
-    /// The nodes.
-    pub cluster: ClusterConfig,
-    /// How the Conductor decides.
-    pub policy: PolicyConfig,
-    /// How clients that are turned away try again.
-    pub retry: RetryConfig,
-    /// At most this many requests at a time: the workload's own arrivals are ignored, and the next request comes
-    /// at the instant at which one has ended for good, as from that many clients of a benchmark. `None`: requests
-    /// arrive when the workload says.
-    pub closed_loop: Option<NonZeroU32>,
-    /// What goes wrong.
-    pub faults: FaultPlan,
-    /// Seed of random policies, of noise and of clients' waits.
-    pub seed: u64,
-    /// How machines are advanced.
-    pub mode: Mode,
-    /// Keep samples of every node, besides those of the pools.
-    pub node_samples: bool,
-}
-
-/// What came out.
-#[derive(Clone, Debug, Default)]
-pub struct RunResult {
-    /// Every request, by arrival; none if an observer took them.
-    pub records: Vec<RequestRecord>,
-    /// The cluster over time.
-    pub timeline: Timeline,
-    /// Digest of the journal.
-    pub digest: String,
-    /// What the Conductor counted.
-    pub counters: Counters,
-    /// Time of the last event.
-    pub simulated: Nanos,
-    /// Events of the simulation.
-    pub events: u64,
-    /// Copies of blocks from prefill node to prefill node.
-    pub copies: Transfers,
-    /// KV of whole prompts from prefill to decode nodes.
-    pub streams: Transfers,
-    /// Where reused blocks were found, and what fetching them took.
-    pub tiers: TierTotals,
-    /// How often a request on a coupled node has lost its KV and was computed anew.
-    pub recomputed: u64,
-    /// Nodes that changed their role, in order of time.
-    pub role_changes: Vec<RoleChange>,
-    /// What happened of faults.
-    pub faults: FaultCounts,
-}
-
-/// Transfers between nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Transfers {
-    /// How many.
-    pub count: u64,
-    /// Bytes in all.
-    pub bytes: Bytes,
-    /// Time from the moment when all data was there to be sent, in all.
-    pub time: Nanos,
-    /// Time that they would take if each had the network for itself and all data at once, in all.
-    pub alone: Nanos,
-}
-
-impl Transfers {
-    /// Counts one that takes `alone` alone.
-    fn add(&mut self, size: Bytes, alone: Nanos) {
-        self.count += 1;
-        self.bytes += size;
-        self.alone += alone;
-    }
-}
-
-impl RunResult {
-    /// All transfers between nodes.
-    #[must_use]
-    pub fn transfers(&self) -> Transfers {
-        let (copies, streams) = (&self.copies, &self.streams);
-        Transfers {
-            count: copies.count + streams.count,
-            bytes: copies.bytes + streams.bytes,
-            time: copies.time + streams.time,
-            alone: copies.alone + streams.alone,
-        }
-    }
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Requests that have arrived.
-    pub arrived: u64,
-    /// Simulated time.
-    pub now: Nanos,
-}
-
-/// What a run reports to besides its result.
-#[derive(Default)]
-pub struct Observer<'a> {
-    /// Gets the journal as JSON lines.
-    pub journal: Option<&'a mut dyn Write>,
-    /// Is called now and then.
-    pub progress: Option<&'a mut dyn FnMut(Progress)>,
-    /// Takes each request's record as soon as it is final, in the order of their ends. The result keeps none then, so
-    /// that memory does not grow with the number of requests.
-    pub records: Option<&'a mut dyn FnMut(&RequestRecord)>,
-    /// Assert all invariants after every event. Costs O(cluster) each time: for small clusters.
-    pub checks: bool,
-    /// Counts copies of blocks.
-    pub replicas: Option<&'a mut Replicas>,
-}
 
 /// A request in the system, or one whose client waits to try again.
 struct Live {

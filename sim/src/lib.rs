@@ -20,6 +20,7 @@ pub mod queue;
 pub mod record;
 pub mod replicas;
 pub mod report;
+pub mod run;
 pub mod stats;
 pub mod tiers;
 pub mod timeline;
@@ -27,8 +28,9 @@ pub mod truth;
 mod world;
 
 pub use clients::{RetryConfig, RetryError, RetryText};
-pub use engine::{Mode, Observer, Progress, RoleChange, RunConfig, RunResult, Transfers, run};
+pub use engine::{RoleChange, run};
 pub use error::SimError;
 pub use faults::{FaultCounts, FaultError, FaultPlan};
 pub use replicas::Replicas;
 pub use report::RunReport;
+pub use run::{Mode, Observer, Progress, RunConfig, RunResult, Transfers};

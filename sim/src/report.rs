@@ -11,11 +11,11 @@ pub use overload::{LoadCorrelation, correlation};
 pub use within::TbtWithin;
 
 use crate::clients::RetryText;
-use crate::engine::{RunConfig, RunResult, Transfers};
 use crate::faults::FaultCounts;
 use crate::parts::PartsReport;
 use crate::record::{Outcome, RequestRecord};
 use crate::replicas::ReplicaReport;
+use crate::run::{RunConfig, RunResult, Transfers};
 use crate::stats::{Spread, Summary};
 use crate::tiers::TiersReport;
 use classes::Beginnings;

@@ -1,6 +1,6 @@
 //! `requests.csv`, `timeline.csv` and `roles.csv`.
 
-use crate::engine::{RunConfig, RunResult};
+use crate::run::{RunConfig, RunResult};
 use crate::timeline::NodeSample;
 use conductor_core::config::Role;
 use conductor_core::units::Nanos;
