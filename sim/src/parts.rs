@@ -5,7 +5,7 @@
 //! KV that is sent while the prompt is computed is prefill, blocks that are fetched while others are computed are
 //! fetched, and only what is left of a wait when they are there is queueing.
 //!
-//! Not here: how long work would take alone ([`crate::engine::Transfers`], [`crate::tiers`]).
+//! Not here: how long work would take alone ([`crate::run::Transfers`], [`crate::tiers`]).
 
 use crate::record::{Outcome, RequestRecord};
 use conductor_core::units::Nanos;

@@ -103,9 +103,9 @@ pub struct NetworkText {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsText {
-    /// See [`ClusterConfig::live_requests_max`].
+    /// See [`super::ClusterConfig::live_requests_max`].
     pub live_requests: u64,
-    /// See [`ClusterConfig::index_blocks_max`]; by default what all caches hold together.
+    /// See [`super::ClusterConfig::index_blocks_max`]; by default what all caches hold together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_blocks: Option<u64>,
 }
