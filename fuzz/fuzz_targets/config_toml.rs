@@ -1,4 +1,5 @@
-//! Any text as a cluster, a policy, a profile and a plan of faults: an error of one line, or what gives itself again when
+//! Any text as a cluster, a policy, a profile and a plan of faults: an error of one line, or what gives itself again
+//! when
 //! it is written and read, and can be priced.
 #![no_main]
 
