@@ -1,8 +1,10 @@
 //! What can be typed.
 
 mod calibrate;
+mod capacity;
 
 pub(crate) use calibrate::CalibrateArgs;
+pub(crate) use capacity::CapacityArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use conductor_sim::clients::TRIES_MAX;
@@ -43,6 +45,9 @@ pub(crate) enum Command {
     /// Fit a hardware profile to measurements, with its held-out error.
     #[command(long_about = calibrate::LONG_ABOUT)]
     Calibrate(CalibrateArgs),
+    /// Find the largest load that keeps the limits, for one cluster or several.
+    #[command(long_about = capacity::LONG_ABOUT)]
+    Capacity(CapacityArgs),
     /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),
@@ -56,7 +61,7 @@ pub(crate) enum Command {
 }
 
 /// What to replay, and on what.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct WorldArgs {
     /// Trace: `conversation`, `synthetic`, `toolagent`, `azure-conv`, or a file (Mooncake JSONL, plain, .gz or
     /// .zst; Azure

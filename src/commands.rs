@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod calibrate;
+pub(crate) mod capacity;
 pub(crate) mod cost;
 pub(crate) mod experiment;
 pub(crate) mod replay;

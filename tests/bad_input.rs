@@ -256,6 +256,16 @@ fn what_does_not_go_together() {
             "multiple of the cluster's 100",
         ],
     );
+    refused(
+        &["capacity", "--low", "0"],
+        path,
+        &["--low: expected a speed from 0.001 to 1000, found 0"],
+    );
+    refused(
+        &["capacity", "--effective", "1.5"],
+        path,
+        &["--effective: expected a share above 0, at most 1, found 1.5"],
+    );
     file(path, "file", "");
     refused(
         &["replay", "--requests", "10", "--out", "file"],

@@ -398,3 +398,56 @@ fn completions_name_the_commands() {
             .success()
     );
 }
+
+#[test]
+fn capacity_is_the_last_speed_that_holds_before_one_that_does_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let args = [
+        "capacity",
+        "--requests",
+        "400",
+        "--clusters",
+        "2p2d,6p6d",
+        "--seeds",
+        "2",
+        "--tolerance",
+        "0.1",
+        "--json",
+    ];
+    let found = json(&stdout(&args, folder.path()));
+    let clusters = found["capacity"].as_array().expect("a list");
+    let rps = |cluster: &Value| cluster["requests_per_s"]["mean"].as_f64().unwrap();
+    assert_eq!(clusters.len(), 2);
+    assert!(rps(&clusters[0]) > 0.0 && rps(&clusters[1]) > 1.5 * rps(&clusters[0]));
+    for search in clusters
+        .iter()
+        .flat_map(|cluster| cluster["searches"].as_array().unwrap())
+    {
+        let answer = &search["answer"];
+        let (value, fails) = (
+            answer["value"].as_f64().unwrap(),
+            answer["fails"].as_f64().unwrap(),
+        );
+        assert!(fails > value && fails <= value * 1.1, "{value} {fails}");
+        // At the answer it held, at what fails it did not.
+        let at = |speed: f64| {
+            let tries = answer["tries"].as_array().unwrap();
+            let at = tries
+                .iter()
+                .find(|tried| tried["value"].as_f64() == Some(speed));
+            at.expect("it was tried")["holds"].as_bool()
+        };
+        assert_eq!((at(value), at(fails)), (Some(true), Some(false)));
+    }
+    // How many searches run at once changes nothing.
+    let alone = json(&stdout(
+        &[&args[..], &["--jobs", "1"]].concat(),
+        folder.path(),
+    ));
+    assert_eq!(alone, found);
+    let table = stdout(&args[..args.len() - 1], folder.path());
+    assert!(
+        table.contains("a800-6p6d") && table.contains("effective_ratio is at least 0.9"),
+        "{table}"
+    );
+}

@@ -41,6 +41,14 @@ impl Metric {
         known.then(|| Self(path.to_string()))
     }
 
+    /// A metric of simulations by its path.
+    ///
+    /// # Errors
+    /// If reports have no number there; the message lists what there is.
+    pub fn of_runs(path: &str) -> Result<Self, String> {
+        Self::parse(path, RunKind::Simulation, 0)
+    }
+
     /// Its value in a report.
     #[must_use]
     pub fn of(&self, report: &RunReport) -> f64 {

@@ -90,7 +90,7 @@ pub(crate) fn processors() -> usize {
 }
 
 /// Does `work` for each item on several threads; results in the order of the items, the first failure wins.
-fn in_parallel<T: Sync, R: Send>(
+pub(crate) fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     threads: usize,
     work: impl Fn(&T) -> Result<R, Failure> + Sync,
@@ -145,7 +145,7 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     Ok(workload)
 }
 
-fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
+pub(crate) fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
     let cluster = inputs::cluster(&args.cluster, args.block_tokens.map(Tokens))?;
     let mut workload = workload(args)?;
     workload.block = cluster.block;
