@@ -64,7 +64,7 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
     }
     let by_cluster = found.chunks(args.seeds as usize);
     if args.world.json {
-        let capacity: Vec<Value> = by_cluster.map(|found| as_json(found)).collect();
+        let capacity: Vec<Value> = by_cluster.map(as_json).collect();
         let limits = conditions.iter().map(said).collect::<Vec<_>>();
         return Ok(render::print_json(
             &json!({ "limits": limits, "capacity": capacity }),
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
         "fails at",
         "tries",
     ];
-    render::print(render::table(&header, by_cluster.map(|found| row(found))))?;
+    render::print(render::table(&header, by_cluster.map(row)))?;
     let limits = conditions.iter().map(said).collect::<Vec<_>>().join(", ");
     Ok(render::print(format_args!(
         "{}, policy {}: largest speed at which {limits}; to {:.1} %.",
@@ -110,7 +110,11 @@ fn search(job: &Job, range: &Range, conditions: &[Condition]) -> Result<Found, F
 
 fn conditions(args: &CapacityArgs) -> Result<Vec<Condition>, Failure> {
     let own = args.ttft_p90.is_some() || args.tbt_p90.is_some();
-    let effective = args.effective.or((!own).then_some(0.9));
+    let effective = if own {
+        args.effective
+    } else {
+        args.effective.or(Some(0.9))
+    };
     let wanted = [
         (
             "--ttft-p90",
