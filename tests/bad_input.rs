@@ -262,6 +262,11 @@ fn what_does_not_go_together() {
         &["--low: expected a speed from 0.001 to 1000, found 0"],
     );
     refused(
+        &["capacity", "--out", "results"],
+        path,
+        &["--out: expected none with capacity"],
+    );
+    refused(
         &["capacity", "--effective", "1.5"],
         path,
         &["--effective: expected a share above 0, at most 1, found 1.5"],

@@ -17,6 +17,7 @@ pub mod inputs;
 pub mod loads;
 pub mod measure;
 pub mod metric;
+pub mod parallel;
 mod plan;
 pub mod pool;
 mod published;

@@ -8,6 +8,7 @@ use crate::error::ExperimentError;
 use crate::execute::{Done, Job, RunError, execute};
 use crate::fit::{self, FitError, Fitted, HALVINGS_MAX};
 use crate::loads::{self, LoadSeries};
+use crate::parallel::in_parallel;
 use crate::plan;
 use crate::pool::{self, PoolJob};
 use crate::report::{ExperimentReport, Found};
@@ -17,8 +18,7 @@ use crate::watch::ReplicaSeries;
 use conductor_sim::replicas::{ReplicaSample, Replicas};
 use conductor_sim::{Observer, RunReport};
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How to run.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ fn pools(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Expe
             jobs.push(plan::pool_job(spec, run, seed, &options.root)?);
         }
     }
-    let pools = in_parallel(jobs.len(), options, |place| {
+    let pools = each(jobs.len(), options, |place| {
         let failed = |error| run_failed(spec, place / spec.repeats(), error);
         pool::execute(&jobs[place]).map_err(failed)
     })?;
@@ -201,46 +201,24 @@ fn all(
         replicas: ran.replicas.map(|samples| ReplicaSeries { run, samples }),
         report: ran.done.report,
     };
-    in_parallel(total, options, |run| {
+    each(total, options, |run| {
         execute(run).map(|done| kept(run, done))
     })
 }
 
-/// Does `work` for each place below `total`, several at once; results in the order of the places, the first failure
-/// wins.
-fn in_parallel<T: Send>(
+/// Does `work` for each place below `total`, and tells how many are done.
+fn each<T: Send>(
     total: usize,
     options: &RunOptions<'_>,
-    execute: impl Fn(usize) -> Result<T, ExperimentError> + Sync,
+    work: impl Fn(usize) -> Result<T, ExperimentError> + Sync,
 ) -> Result<Vec<T>, ExperimentError> {
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let failed = AtomicBool::new(false);
-    let results: Vec<Mutex<Option<Result<T, ExperimentError>>>> =
-        (0..total).map(|_| Mutex::new(None)).collect();
-    let work = || {
-        // Runs are begun in order, so the first that fails is among those begun, whoever notices first.
-        while !failed.load(Ordering::Relaxed) {
-            let run = next.fetch_add(1, Ordering::Relaxed);
-            if run >= total {
-                break;
-            }
-            let result = execute(run);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            *results[run].lock().expect("no thread panics with it") = Some(result);
-            let done = 1 + done.fetch_add(1, Ordering::Relaxed);
-            tell(options, Stage::Runs, done, total);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.jobs.clamp(1, total.max(1)) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let results = results.into_iter();
-    results
-        .filter_map(|result| result.into_inner().expect("no thread panicked"))
-        .collect()
+    let done = AtomicUsize::new(0);
+    in_parallel(total, options.jobs, |place| {
+        let result = work(place);
+        let done = 1 + done.fetch_add(1, Ordering::Relaxed);
+        tell(options, Stage::Runs, done, total);
+        result
+    })
 }
 
 /// The runs at the largest values at which conditions hold. Limits that are made of what the lowest values give have

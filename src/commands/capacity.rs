@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::{progress, render};
 use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::metric::Metric;
+use conductor_experiments::parallel::in_parallel;
 use conductor_experiments::search::{Answer, Bound, Condition, Range, largest};
 use conductor_experiments::statistics::Estimate;
 use conductor_sim::Observer;
@@ -30,6 +31,24 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
                 .to_string(),
         ));
     }
+    for (option, given, why) in [
+        (
+            "--out",
+            args.world.out.is_some(),
+            "no files are written: --json has all there is",
+        ),
+        (
+            "--concurrency",
+            args.world.concurrency.is_some(),
+            "a closed loop sets its own load",
+        ),
+    ] {
+        if given {
+            return Err(Failure::Input(format!(
+                "{option}: expected none with capacity, {why}"
+            )));
+        }
+    }
     let one = [args.world.cluster.clone()];
     let clusters = if args.clusters.is_empty() {
         &one[..]
@@ -49,10 +68,10 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
     }
     let bar = progress::runs(jobs.len() as u64, "searches");
     let threads = args.jobs.map_or_else(replay::processors, usize::from);
-    let found = replay::in_parallel(&jobs, threads, |job| {
-        let found = search(job, &range, &conditions)?;
+    let found = in_parallel(jobs.len(), threads, |place| {
+        let found = search(&jobs[place], &range, &conditions)?;
         bar.inc(1);
-        Ok(found)
+        Ok::<_, Failure>(found)
     })?;
     bar.finish_and_clear();
     for none in found.iter().filter(|found| found.answer.value <= 0.0) {

@@ -9,14 +9,13 @@ use conductor_experiments::execute::{Done, Job, execute};
 use conductor_experiments::inputs::{
     self, COMPARED_POLICIES, DEFAULT_WORKLOAD, Source, WorkloadInput,
 };
+use conductor_experiments::parallel::in_parallel;
 use conductor_sim::{FaultPlan, Observer, Progress, RetryConfig, RetryText};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Replays with one policy.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
@@ -59,7 +58,10 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
             .map(|folder| folder.join(format!("{}.jsonl", job.policy.name)))
     };
     let threads = args.jobs.map_or_else(processors, usize::from);
-    let done = in_parallel(&jobs, threads, |job| run(job, journal(job).as_deref()))?;
+    let done = in_parallel(jobs.len(), threads, |place| {
+        let job = &jobs[place];
+        run(job, journal(job).as_deref())
+    })?;
     if let Some(folder) = &args.world.out {
         output::write_compare(folder, &done)?;
     }
@@ -87,37 +89,6 @@ fn said_where(folder: Option<&Path>) -> Result<(), Failure> {
 /// How many runs this machine does at once.
 pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Does `work` for each item on several threads; results in the order of the items, the first failure wins.
-pub(crate) fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    threads: usize,
-    work: impl Fn(&T) -> Result<R, Failure> + Sync,
-) -> Result<Vec<R>, Failure> {
-    let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<Result<R, Failure>>>> =
-        items.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(items.len()) {
-            scope.spawn(|| {
-                loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(place) else { break };
-                    *results[place]
-                        .lock()
-                        .expect("no thread panics while it holds a result") = Some(work(item));
-                }
-            });
-        }
-    });
-    let take = |result: Mutex<Option<Result<R, Failure>>>| {
-        result
-            .into_inner()
-            .expect("no thread panicked")
-            .expect("every item was done")
-    };
-    results.into_iter().map(take).collect()
 }
 
 /// The workload that the arguments name.
