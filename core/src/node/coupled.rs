@@ -222,7 +222,8 @@ impl CoupledBatch {
         PlaceId(place)
     }
 
-    /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, or when a request comes to an idle node.
+    /// Says what to run next; `None` if there is nothing. To be called as soon as the run before has finished, or when
+    /// a request comes to an idle node.
     pub fn start(&mut self, news: &mut CoupledNews) -> Option<CoupledRun> {
         loop {
             let run = self.plan(news);
