@@ -4,8 +4,10 @@
 //! The specification has resolved which run is where; here its numbers are looked up and put into charts. Nothing is
 //! kept from a run in memory, so a plot that is drawn again is the same.
 
+mod boxes;
 mod cdf;
 mod cells;
+mod heat;
 mod loads;
 mod replicas;
 mod search;
@@ -47,6 +49,8 @@ fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
         PlotKind::Replicas(kind) => replicas::chart(folder, spec, plot, kind),
         PlotKind::Search(kind) => search::chart(folder, spec, plot, kind),
         PlotKind::Cdf(kind) => cdf::chart(folder, spec, plot, kind),
+        PlotKind::Box(kind) => boxes::chart(folder, spec, plot, kind),
+        PlotKind::Heat(kind) => heat::chart(&Cells::open(folder, spec)?, plot, kind),
     }
 }
 
@@ -66,6 +70,7 @@ fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Fai
     let mut panels = Vec::new();
     for panel in &kind.panels {
         let mut series = Vec::new();
+        let mut compared: Vec<LineSeries> = Vec::new();
         for line in &panel.lines {
             let mut simulated = LineSeries::simulated(name(&line.name), Vec::new());
             let mut published = LineSeries::published(name(&line.name), Vec::new());
@@ -78,8 +83,9 @@ fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Fai
                     .extend(column.published(run).map(|value| (x, value)));
             }
             series.push(simulated);
-            series.extend(Some(published).filter(|line| !line.points.is_empty()));
+            compared.extend(Some(published).filter(|line| !line.points.is_empty()));
         }
+        series.extend(once(compared));
         panels.push(LinePanel {
             title: panel.title.clone(),
             series,
@@ -100,6 +106,20 @@ fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Fai
         note: note(&column) + aside,
     };
     chart.to_svg().map_err(|error| failure(&error))
+}
+
+/// One published line where all are the same: it belongs to none of the lines, which are all compared with it.
+fn once(lines: Vec<LineSeries>) -> Vec<LineSeries> {
+    let bits = |line: &LineSeries| -> Vec<(u64, u64)> {
+        let points = line.points.iter();
+        points.map(|(x, y)| (x.to_bits(), y.to_bits())).collect()
+    };
+    match lines.as_slice() {
+        [first, _, ..] if lines.iter().all(|line| bits(line) == bits(first)) => {
+            vec![LineSeries::published("published", first.points.clone())]
+        }
+        _ => lines,
+    }
 }
 
 fn bars(cells: &Cells<'_>, plot: &Plot, kind: &BarsPlot) -> Result<String, Failure> {

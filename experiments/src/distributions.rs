@@ -2,7 +2,7 @@
 //!
 //! Not here: summaries, which every report has, and drawing.
 
-use crate::spec::{Distribution, PlotKind, Spec};
+use crate::spec::{Distribution, Spec};
 use conductor_core::units::Nanos;
 
 use conductor_sim::record::{Outcome, RequestRecord};
@@ -27,10 +27,10 @@ pub struct Quantiles {
 pub(crate) fn wanted(spec: &Spec) -> BTreeSet<(usize, Distribution)> {
     let mut wanted = BTreeSet::new();
     for plot in &spec.plots {
-        if let PlotKind::Cdf(plot) = &plot.kind {
-            for (_, run) in &plot.series {
+        if let Some((of, series)) = plot.distributions() {
+            for (_, run) in series {
                 let repeats = 0..spec.repeats();
-                wanted.extend(repeats.map(|repeat| (run * spec.repeats() + repeat, plot.of)));
+                wanted.extend(repeats.map(|repeat| (run * spec.repeats() + repeat, of)));
             }
         }
     }

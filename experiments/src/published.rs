@@ -5,7 +5,7 @@
 use crate::spec::PublishedFile;
 
 /// Built-in curves; each file says where it is from.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 11] = [
     (
         "v3-fig9-load.csv",
         include_str!("../specs/published/v3-fig9-load.csv"),
@@ -13,6 +13,14 @@ const BUILT_IN: [(&str, &str); 9] = [
     (
         "fast-fig11-replicas.csv",
         include_str!("../specs/published/fast-fig11-replicas.csv"),
+    ),
+    (
+        "fast25-fig5-ttft.csv",
+        include_str!("../specs/published/fast25-fig5-ttft.csv"),
+    ),
+    (
+        "v3-fig8-ttft.csv",
+        include_str!("../specs/published/v3-fig8-ttft.csv"),
     ),
     (
         "fast25-fig1-tbt.csv",
@@ -72,6 +80,7 @@ mod tests {
                         "time_s,prefill_load,decode_load",
                         "panel,rank,time_s,replicas",
                         "series,x,share_percent",
+                        "series,whisker_low,q1,median,q3,whisker_high,mean",
                         "metric,series,x,normalised"
                     ]
                     .contains(&header.expect("a header"))

@@ -16,8 +16,8 @@ mod text;
 pub use error::SpecError;
 pub use key::{Key, Part, Value};
 pub use plot::{
-    BarsPlot, CdfPlot, Distribution, Line, LinesPanel, LinesPlot, LoadsPlot, Measure, Plot,
-    PlotKind, PublishedFile, ReplicasPlot, SearchPlot,
+    BarsPlot, BoxPlot, CdfPlot, Distribution, HeatPlot, Line, LinesPanel, LinesPlot, LoadsPlot,
+    Measure, Plot, PlotKind, PublishedFile, ReplicasPlot, SearchPlot,
 };
 
 use crate::error::ExperimentError;

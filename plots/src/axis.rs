@@ -49,10 +49,21 @@ impl Axis {
     /// Linear, with room for all `values` and up to `most` steps; ends at round numbers. It includes
     /// 0 unless the values are far from it.
     pub(crate) fn linear(values: impl Iterator<Item = f64>, most: usize) -> Self {
+        Self::from_zero_if(0.7, values, most)
+    }
+
+    /// The same for what is varied rather than measured: 0 is nothing to compare it with, so it is included only if the
+    /// values begin near it.
+    pub(crate) fn along(values: impl Iterator<Item = f64>, most: usize) -> Self {
+        Self::from_zero_if(0.2, values, most)
+    }
+
+    /// Linear; from 0 if the value nearest to it is at most this `share` of the farthest.
+    fn from_zero_if(share: f64, values: impl Iterator<Item = f64>, most: usize) -> Self {
         let (low, high) = extent(values).unwrap_or((0.0, 1.0));
         let (low, high) = match (low, high) {
-            (l, h) if l >= 0.0 && h > 0.0 && l <= 0.7 * h => (0.0, h),
-            (l, h) if h <= 0.0 && l < 0.0 && h >= 0.7 * l => (l, 0.0),
+            (l, h) if l >= 0.0 && h > 0.0 && l <= share * h => (0.0, h),
+            (l, h) if h <= 0.0 && l < 0.0 && h >= share * l => (l, 0.0),
             (l, h) => spread(l, h),
         };
         let step = Step::at_least(high - low, most).size();
@@ -100,6 +111,10 @@ impl Axis {
             self.high = high;
         }
         self
+    }
+
+    pub(crate) fn is_log(&self) -> bool {
+        self.is_log
     }
 
     pub(crate) fn low(&self) -> f64 {

@@ -194,23 +194,50 @@ impl BarChart {
             .map(|group| group as f64 - wide * bars(group) as f64 / 2.0)
             .collect();
         for (series, &color) in self.series.iter().zip(slots) {
-            panel.sheet.begin_group(&series.name);
             for (i, &value) in series.values.iter().enumerate() {
                 let half = series.halves.get(i).copied().unwrap_or(f64::NAN);
                 let span = (free[i], free[i] + wide);
+                panel
+                    .sheet
+                    .begin_group(&self.said(series, i, value, half, ""));
                 draw_bar(panel, span, (value, half), Some(color), written)?;
+                panel.sheet.end_group();
                 free[i] = span.1;
             }
             for (i, &value) in series.published.iter().enumerate() {
                 if has_published(series, i) {
                     let span = (free[i], free[i] + wide);
+                    panel
+                        .sheet
+                        .begin_group(&self.said(series, i, value, f64::NAN, " (published)"));
                     draw_bar(panel, span, (value, f64::NAN), None, written)?;
+                    panel.sheet.end_group();
                     free[i] = span.1;
                 }
             }
-            panel.sheet.end_group();
         }
         Ok(())
+    }
+
+    /// What a bar shows, in words.
+    fn said(
+        &self,
+        series: &BarSeries,
+        group: usize,
+        value: f64,
+        half: f64,
+        origin: &str,
+    ) -> String {
+        let (name, group) = (&series.name, &self.groups[group]);
+        let number = |value: f64| match is_usable(value) {
+            true => short(value),
+            false => "none".to_owned(),
+        };
+        let half = match half > 0.0 {
+            true => format!(" ± {}", number(half)),
+            false => String::new(),
+        };
+        format!("{group}, {name}{origin}: {}{half}", number(value))
     }
 }
 

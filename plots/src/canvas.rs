@@ -2,7 +2,8 @@
 //!
 //! Plotters' own SVG back end has whole pixels, no dashes and no groups; this one counts in tenths
 //! of a pixel ([`SUB`]), knows [`Dash`], names each series in a group (which a viewer shows as a
-//! tooltip) and writes no `id`, so that several pictures share one page without clashes.
+//! tooltip) and writes no `id`, so that several pictures share one page without clashes. Groups with
+//! `data-` attributes say where axes and points lie: the script of a report zooms by them.
 //!
 //! Not here: layout, scales, any knowledge of charts.
 
@@ -57,10 +58,21 @@ impl SvgCanvas {
         )
     }
 
-    /// Opens a group of class `class` that a viewer names `name`.
-    pub(crate) fn begin_group(&mut self, class: &str, name: &str) {
+    /// Opens a group of class `class` that a viewer names `name`, with data attributes for a script.
+    pub(crate) fn begin_group(&mut self, class: &str, name: &str, data: &[(&str, String)]) {
+        self.begin_part(class, data);
         let name = escape(name);
-        self.write(format_args!("<g class=\"{class}\"><title>{name}</title>\n"));
+        self.write(format_args!("<title>{name}</title>\n"));
+    }
+
+    /// Opens a nameless group of class `class` for a script, with data attributes (name, value).
+    pub(crate) fn begin_part(&mut self, class: &str, data: &[(&str, String)]) {
+        self.write(format_args!("<g class=\"{class}\""));
+        for (name, value) in data.iter().filter(|(_, value)| !value.is_empty()) {
+            let value = escape(value);
+            self.write(format_args!(" data-{name}=\"{value}\""));
+        }
+        self.body.push_str(">\n");
     }
 
     /// Closes the group opened last.
@@ -181,7 +193,7 @@ impl SvgCanvas {
 }
 
 /// A number of back-end units, written in px.
-struct Tenths(i32);
+pub(crate) struct Tenths(pub(crate) i32);
 
 impl std::fmt::Display for Tenths {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

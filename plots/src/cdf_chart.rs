@@ -3,7 +3,7 @@
 use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
 use crate::panel::{Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching};
-use crate::sheet::{Cast, Rect, Sheet};
+use crate::sheet::{Cast, Line, Rect, Sheet};
 use crate::spots::strip;
 use crate::style::{self, HEIGHT, Pen};
 use crate::thin;
@@ -184,7 +184,9 @@ fn draw(
     curve: &[(f64, f64)],
 ) -> Result<(), PlotError> {
     let origin = if published { " (published)" } else { "" };
-    panel.sheet.begin_group(&format!("{name}{origin}"));
+    panel
+        .sheet
+        .begin_series(&format!("{name}{origin}"), Line::Steps);
     let pen = Pen::series(slot, published);
     let thinned = thin::within(curve, MERGE, |point| panel.place(point));
     panel.curve(thinned, pen)?;

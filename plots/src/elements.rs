@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use plotters::element::{Drawable, PointCollection};
 use plotters_backend::{BackendCoord, DrawingErrorKind};
 
-use crate::canvas::{SvgCanvas, sub};
+use crate::canvas::{SvgCanvas, Tenths, sub};
 use crate::style::{Marker, PAPER, Pen, Rgb};
 
 /// A line through points.
@@ -73,7 +73,10 @@ impl Drawable<SvgCanvas> for Mark {
         _: (u32, u32),
     ) -> Result<(), DrawingErrorKind<Infallible>> {
         if let Some(at) = points.next() {
+            let place = format!("{} {}", Tenths(at.0), Tenths(at.1));
+            canvas.begin_part("mark", &[("at", place)]);
             draw_marker(canvas, at, self.marker, self.color, self.radius);
+            canvas.end_group();
         }
         Ok(())
     }

@@ -185,6 +185,10 @@ impl HeatChart {
                     continue;
                 }
                 let fill = shade(axis.position(value));
+                sheet.begin_group(&format!(
+                    "{} {}, {} {}: {value}",
+                    self.y_label, self.rows[i], self.x_label, self.columns[j]
+                ));
                 sheet.block(rect, fill, Some(&Pen::solid(PAPER, 1.0)));
                 let text = short(value);
                 if width(&text, SMALL, false) <= cell - 4.0 && high >= 14.0 {
@@ -192,6 +196,7 @@ impl HeatChart {
                     let pen = TextPen::new(SMALL, Anchor::Middle).color(ink);
                     sheet.text(&text, left + cell / 2.0, top + high / 2.0, &pen);
                 }
+                sheet.end_group();
             }
         }
     }

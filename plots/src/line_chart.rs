@@ -3,7 +3,7 @@
 use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
 use crate::panel::{Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching};
-use crate::sheet::{Cast, Rect, Sheet};
+use crate::sheet::{Cast, Line, Rect, Sheet};
 use crate::spots::strip;
 use crate::style::{self, HEIGHT, Pen, RIM, WIDTH};
 
@@ -81,7 +81,7 @@ impl LineChart {
         let lines: Vec<Vec<Spot>> = self.series.iter().map(|s| usable(s, logs)).collect();
         let xs = lines.iter().flatten().map(|spot| spot.at.0);
         let ys = lines.iter().flatten().flat_map(Spot::reach);
-        let x = Scale::new(fit(xs, &self.verticals, self.log_x, 8), 8, &self.x_label);
+        let x = Scale::new(along(xs, &self.verticals, self.log_x, 8), 8, &self.x_label);
         let y = Scale::new(fit(ys, &self.horizontals, self.log_y, 6), 6, &self.y_label);
 
         let left = RIM + left_margin(&y);
@@ -114,9 +114,17 @@ pub(crate) struct Spot {
     pub(crate) at: (f64, f64),
     /// Ends of the interval; both the point itself if it has none.
     interval: (f64, f64),
+    /// The x value, wherever the point is drawn.
+    x: f64,
+    half: f64,
 }
 
 impl Spot {
+    /// What a reader wants to know: x, y, and half the height of the interval, 0 without one.
+    fn value(&self) -> (f64, f64, f64) {
+        (self.x, self.at.1, self.half)
+    }
+
     /// What a y axis has to hold for it.
     pub(crate) fn reach(&self) -> [f64; 2] {
         [self.interval.0, self.interval.1]
@@ -150,6 +158,8 @@ pub(crate) fn usable(series: &LineSeries, (log_x, log_y): (bool, bool)) -> Vec<S
             Spot {
                 at,
                 interval: (low, at.1 + half),
+                x: at.0,
+                half,
             }
         })
         .collect();
@@ -157,7 +167,7 @@ pub(crate) fn usable(series: &LineSeries, (log_x, log_y): (bool, bool)) -> Vec<S
     spots
 }
 
-/// An axis that holds `values` and the references near them.
+/// An axis for measured `values` and the references near them.
 pub(crate) fn fit(
     values: impl Iterator<Item = f64> + Clone,
     references: &[Reference],
@@ -170,6 +180,22 @@ pub(crate) fn fit(
         Axis::log(all)
     } else {
         Axis::linear(all, most)
+    }
+}
+
+/// An axis for `values` that were chosen, and the references near them.
+pub(crate) fn along(
+    values: impl Iterator<Item = f64> + Clone,
+    references: &[Reference],
+    log: bool,
+    most: usize,
+) -> Axis {
+    let largest = extent(values.clone()).map_or(1.0, |(_, largest)| largest);
+    let all = values.chain(worth_reaching(references, largest));
+    if log {
+        Axis::log(all)
+    } else {
+        Axis::along(all, most)
     }
 }
 
@@ -197,7 +223,9 @@ fn draw(
     spots: &[Spot],
 ) -> Result<(), PlotError> {
     let origin = if series.published { " (published)" } else { "" };
-    panel.sheet.begin_group(&format!("{}{origin}", series.name));
+    let values: Vec<_> = spots.iter().map(Spot::value).collect();
+    let name = format!("{}{origin}", series.name);
+    panel.sheet.begin_series(&name, Line::Points(&values));
     let pen = Pen::series(slot, series.published);
     if spots.len() > 1 {
         panel.curve(spots.iter().map(|spot| spot.at).collect(), pen)?;

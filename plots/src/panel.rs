@@ -8,7 +8,7 @@ use plotters::drawing::DrawingArea;
 
 use crate::PlotError;
 use crate::axis::{Axis, is_usable};
-use crate::canvas::{SvgCanvas, sub};
+use crate::canvas::{SvgCanvas, Tenths, sub};
 use crate::elements::{Block, Curve, Mark};
 use crate::sheet::{Rect, Sheet};
 use crate::spots::spots;
@@ -52,6 +52,8 @@ pub(crate) struct Scale {
     pub(crate) axis: Axis,
     pub(crate) ticks: Ticks,
     pub(crate) label: String,
+    /// The ticks' unit, in the axis' own: 60 where values are seconds and ticks minutes.
+    pub(crate) unit: f64,
 }
 
 impl Scale {
@@ -61,6 +63,7 @@ impl Scale {
             axis,
             ticks: axis.ticks(most),
             label: label.to_owned(),
+            unit: 1.0,
         }
     }
 
@@ -75,7 +78,22 @@ impl Scale {
             axis,
             ticks,
             label: String::new(),
+            unit: 1.0,
         }
+    }
+
+    /// Ends, kind and unit, for a script; an axis of names has none of them.
+    fn data(&self) -> String {
+        if self.ticks.at.is_empty() {
+            return "names".to_owned();
+        }
+        let kind = if self.axis.is_log() { "log" } else { "linear" };
+        format!(
+            "{} {} {kind} {}",
+            self.axis.low(),
+            self.axis.high(),
+            self.unit
+        )
     }
 
     fn widest_tick(&self) -> f64 {
@@ -117,6 +135,16 @@ pub(crate) struct Panel<'a> {
 impl<'a> Panel<'a> {
     /// Draws grid and frame around `plot`, and the y axis' labels left of it.
     pub(crate) fn new(sheet: &'a Sheet, plot: Rect, x: &Scale, y: &Scale) -> Self {
+        let corners = [plot.left, plot.top, plot.right, plot.bottom];
+        let corners = corners.map(|px| Tenths(sub(px)).to_string()).join(" ");
+        let data = [
+            ("plot", corners),
+            ("x", x.data()),
+            ("y", y.data()),
+            ("x-label", x.label.clone()),
+        ];
+        sheet.begin_part("panel", &data);
+        sheet.begin_part("grid", &[]);
         let grid = Pen::solid(GRID, 1.0);
         let across = |value: f64| plot.left + x.axis.position(value) * plot.width();
         let up = |value: f64| plot.bottom - y.axis.position(value) * plot.height();
@@ -130,6 +158,7 @@ impl<'a> Panel<'a> {
                 sheet.text(label, plot.left - 7.0, up(at), &pen);
             }
         }
+        sheet.end_group();
         let rule = Pen::solid(AXIS, 1.0);
         sheet.line((plot.left, plot.top), (plot.left, plot.bottom), &rule);
         sheet.line((plot.left, plot.bottom), (plot.right, plot.bottom), &rule);
@@ -140,6 +169,7 @@ impl<'a> Panel<'a> {
             let lines = wrap(&y.label, LABEL, false, plot.height() + 16.0, 1);
             sheet.text(&lines.join(" "), RIM + LABEL / 2.0, middle, &pen);
         }
+        sheet.end_group();
         let span = (
             sub(plot.left)..sub(plot.right),
             sub(plot.bottom)..sub(plot.top),
@@ -162,6 +192,7 @@ impl<'a> Panel<'a> {
         let rule = Pen::solid(AXIS, 1.0);
         let bottom = self.plot.bottom;
         let mut free_from = 0.0;
+        self.sheet.begin_part("x-ticks", &[]);
         for (&at, label) in x.ticks.at.iter().zip(&x.ticks.labels) {
             let middle = self.plot.left + x.axis.position(at) * self.plot.width();
             self.sheet
@@ -172,6 +203,7 @@ impl<'a> Panel<'a> {
                 free_from = middle + half + 6.0;
             }
         }
+        self.sheet.end_group();
         let middle = (self.plot.left + self.plot.right) / 2.0;
         let label = ellipsize(&x.label, LABEL, false, self.plot.width());
         self.sheet.text(
@@ -215,11 +247,14 @@ impl<'a> Panel<'a> {
     /// Draws an interval at `x` with caps, cut to the data area.
     pub(crate) fn whisker(&self, x: f64, (low, high): (f64, f64), pen: Pen) {
         let (middle, bottom, top) = (self.place_of(x), self.height_of(low), self.height_of(high));
+        let at = Tenths(sub(middle)).to_string();
+        self.sheet.begin_part("whisker", &[("at", at)]);
         self.sheet.line((middle, bottom), (middle, top), &pen);
         for end in [bottom, top] {
             self.sheet
                 .line((middle - 3.0, end), (middle + 3.0, end), &pen);
         }
+        self.sheet.end_group();
     }
 
     /// Draws a rectangle, cut to the data area.
@@ -299,6 +334,8 @@ impl<'a> Panel<'a> {
             let position = self.y.position(reference.at);
             let label = ellipsize(&reference.label, SMALL, false, 150.0);
             let height = self.height_of(reference.at);
+            let at = Tenths(sub(height)).to_string();
+            self.sheet.begin_part("horizontal", &[("at", at)]);
             let label = if position > 1.0 {
                 format!("{label} ↑")
             } else if position < 0.0 {
@@ -310,6 +347,7 @@ impl<'a> Panel<'a> {
             };
             let middle = height.max(free_from);
             self.sheet.text(&label, self.plot.right + 5.0, middle, &pen);
+            self.sheet.end_group();
             free_from = middle + SMALL + 2.0;
         }
     }
@@ -321,6 +359,8 @@ impl<'a> Panel<'a> {
             .zip(spots(references, &self.x, &self.plot))
         {
             let position = self.x.position(reference.at);
+            let at = Tenths(sub(self.place_of(reference.at))).to_string();
+            self.sheet.begin_part("vertical", &[("at", at)]);
             if (0.0..=1.0).contains(&position) {
                 let x = self.place_of(reference.at);
                 // Beside its label the line reaches up to it, under it only near.
@@ -331,6 +371,7 @@ impl<'a> Panel<'a> {
             }
             let pen = TextPen::new(SMALL, Anchor::Middle).color(INK);
             self.sheet.text(&spot.text, spot.x, spot.middle, &pen);
+            self.sheet.end_group();
         }
     }
 

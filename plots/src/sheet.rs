@@ -86,6 +86,17 @@ impl Sign {
     }
 }
 
+/// What a line's values follow from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Line<'a> {
+    /// The line itself, at every place.
+    Steps,
+    /// The line's corners.
+    Samples,
+    /// These: x, y, half the interval's height.
+    Points(&'a [(f64, f64, f64)]),
+}
+
 /// A picture in the making.
 pub(crate) struct Sheet {
     canvas: Rc<RefCell<SvgCanvas>>,
@@ -189,8 +200,31 @@ impl Sheet {
         );
     }
 
+    /// Opens a group of marks that a viewer names `name`.
     pub(crate) fn begin_group(&self, name: &str) {
-        self.canvas.borrow_mut().begin_group("series", name);
+        self.canvas.borrow_mut().begin_group("item", name, &[]);
+    }
+
+    /// As [`Sheet::begin_group`], for a line whose values a script is to say.
+    pub(crate) fn begin_series(&self, name: &str, line: Line<'_>) {
+        let mut canvas = self.canvas.borrow_mut();
+        match line {
+            Line::Steps => canvas.begin_group("series steps", name, &[]),
+            Line::Samples => canvas.begin_group("series", name, &[]),
+            Line::Points(values) => {
+                let one = |(x, y, half): &(f64, f64, f64)| match *half > 0.0 {
+                    true => format!("{x} {y} {half}"),
+                    false => format!("{x} {y}"),
+                };
+                let values: Vec<String> = values.iter().map(one).collect();
+                canvas.begin_group("series", name, &[("values", values.join(";"))]);
+            }
+        }
+    }
+
+    /// Opens a group for a script.
+    pub(crate) fn begin_part(&self, class: &str, data: &[(&str, String)]) {
+        self.canvas.borrow_mut().begin_part(class, data);
     }
 
     pub(crate) fn end_group(&self) {
@@ -269,7 +303,7 @@ impl Cast {
                 continue;
             }
             let (slot, pen) = (slots[i], Pen::series(slots[i], published));
-            let name = if published {
+            let name = if published && name != "published" {
                 format!("{name} (published)")
             } else {
                 name.to_owned()

@@ -7,7 +7,7 @@
 use crate::PlotError;
 use crate::axis::{Axis, extent, is_usable};
 use crate::panel::{Panel, Reference, Scale, X_LABELS, left_margin, right_margin, worth_reaching};
-use crate::sheet::{Cast, Rect, Sheet};
+use crate::sheet::{Cast, Line, Rect, Sheet};
 use crate::style::{self, HEIGHT, Pen, RIM, WIDTH};
 use crate::thin;
 use crate::ticks::{Step, Ticks, linear};
@@ -162,7 +162,9 @@ impl TimePanel {
             } else {
                 pen
             };
-            axes.sheet.begin_group(&series.name);
+            let origin = if series.published { " (published)" } else { "" };
+            let name = format!("{}{origin}", series.name);
+            axes.sheet.begin_series(&name, Line::Samples);
             let runs = series.runs();
             let total: usize = runs.iter().map(Vec::len).sum();
             for run in runs {
@@ -279,5 +281,6 @@ fn time_scale((from, to): (f64, f64), label: &str) -> Scale {
         axis: Axis::exact(axis.low(), high * seconds),
         ticks,
         label: format!("{label} ({unit})"),
+        unit: seconds,
     }
 }

@@ -4,9 +4,54 @@ use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
 use conductor_experiments::results::published_file;
-use conductor_experiments::spec::{CdfPlot, Plot};
+use conductor_experiments::spec::{CdfPlot, Distribution, Plot};
 use conductor_plots::{CdfChart, CdfSeries, Reference, Table};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// `cdf.csv`: quantiles of distributions, by run.
+pub(super) struct Quantiles {
+    path: PathBuf,
+    cells: Vec<String>,
+    of: Vec<String>,
+    values: Vec<f64>,
+}
+
+impl Quantiles {
+    /// Reads those in a results folder.
+    pub(super) fn open(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join("cdf.csv");
+        let table = Table::open(&path).map_err(|error| failure(&error))?;
+        let text = |name: &str| table.column_text(name).map_err(|error| failure(&error));
+        Ok(Self {
+            cells: text("cell")?,
+            of: text("of")?,
+            values: table.column("value").map_err(|error| failure(&error))?,
+            path,
+        })
+    }
+
+    /// The quantiles of one run, of all its seeds, times `scale`.
+    pub(super) fn of(
+        &self,
+        spec: &Spec,
+        plot: &Plot,
+        run: usize,
+        of: Distribution,
+        scale: f64,
+    ) -> Result<Vec<f64>, Failure> {
+        let label = spec.label(run);
+        let is_drawn = |row: &usize| self.cells[*row] == label && self.of[*row] == of.name();
+        let rows = (0..self.values.len()).filter(is_drawn);
+        let values: Vec<f64> = rows.map(|row| self.values[row] * scale).collect();
+        if values.is_empty() {
+            let (path, file, of) = (self.path.display(), &plot.file, of.name());
+            return Err(Failure::Input(format!(
+                "{path}: no {of} of the run \"{label}\" that {file} draws"
+            )));
+        }
+        Ok(values)
+    }
+}
 
 pub(super) fn chart(
     folder: &Path,
@@ -14,24 +59,10 @@ pub(super) fn chart(
     plot: &Plot,
     kind: &CdfPlot,
 ) -> Result<String, Failure> {
-    let path = folder.join("cdf.csv");
-    let table = Table::open(&path).map_err(|error| failure(&error))?;
-    let text = |name: &str| table.column_text(name).map_err(|error| failure(&error));
-    let (cells, of) = (text("cell")?, text("of")?);
-    let values = table.column("value").map_err(|error| failure(&error))?;
+    let quantiles = Quantiles::open(folder)?;
     let mut series = Vec::new();
     for (name, run) in &kind.series {
-        let label = spec.label(*run);
-        let is_drawn = |row: &usize| cells[*row] == label && of[*row] == kind.of.name();
-        let rows = (0..table.len()).filter(is_drawn);
-        let values: Vec<f64> = rows.map(|row| values[row] * kind.scale).collect();
-        if values.is_empty() {
-            let (path, file) = (path.display(), &plot.file);
-            return Err(Failure::Input(format!(
-                "{path}: no {} of the run \"{label}\" that {file} draws",
-                kind.of.name()
-            )));
-        }
+        let values = quantiles.of(spec, plot, *run, kind.of, kind.scale)?;
         series.push(CdfSeries::simulated(super::name(name), values));
     }
     if kind.published.is_some() {

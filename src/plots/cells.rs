@@ -53,6 +53,25 @@ impl<'a> Cells<'a> {
         })
     }
 
+    /// The mean of a number of reports over the rows of a run.
+    pub(super) fn mean(&self, run: usize, number: &str) -> Result<f64, Failure> {
+        let numbers = self.table.column(number).map_err(|error| failure(&error))?;
+        let values: Vec<f64> = self.rows_of(run)?.iter().map(|&row| numbers[row]).collect();
+        Ok(Estimate::of(&values).mean)
+    }
+
+    /// The rows of a run, one a seed.
+    fn rows_of(&self, run: usize) -> Result<&[usize], Failure> {
+        let rows = &self.rows[run];
+        if rows.is_empty() {
+            let (path, label) = (self.path.display(), self.spec.label(run));
+            return Err(Failure::Input(format!(
+                "{path}: no row of the run \"{label}\""
+            )));
+        }
+        Ok(rows)
+    }
+
     /// The numbers of one metric.
     pub(super) fn column(&'a self, measure: &'a Measure) -> Result<Column<'a>, Failure> {
         let column = self.table.column(&measure.metric.to_string());
@@ -74,13 +93,7 @@ pub(super) struct Column<'a> {
 impl Column<'_> {
     /// Its mean in a run, as it is drawn.
     pub(super) fn estimate(&self, run: usize) -> Result<Estimate, Failure> {
-        let rows = &self.cells.rows[run];
-        if rows.is_empty() {
-            let (path, label) = (self.cells.path.display(), self.cells.spec.label(run));
-            return Err(Failure::Input(format!(
-                "{path}: no row of the run \"{label}\""
-            )));
-        }
+        let rows = self.cells.rows_of(run)?;
         let values = rows
             .iter()
             .map(|&row| self.numbers[row] * self.measure.scale);

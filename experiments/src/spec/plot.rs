@@ -12,6 +12,8 @@ pub struct Plot {
     pub file: String,
     /// One line for people.
     pub title: String,
+    /// What to see in it, for people; empty if nothing is said.
+    pub caption: String,
     /// What is drawn.
     pub kind: PlotKind,
 }
@@ -29,6 +31,10 @@ pub enum PlotKind {
     Replicas(ReplicasPlot),
     /// Cumulative distributions over requests.
     Cdf(CdfPlot),
+    /// Quartiles and whiskers of distributions over requests.
+    Box(BoxPlot),
+    /// A metric by two axes, as colours.
+    Heat(HeatPlot),
     /// What searches tried.
     Search(SearchPlot),
 }
@@ -41,8 +47,19 @@ impl Plot {
             PlotKind::Loads(plot) => plot.published.as_ref(),
             PlotKind::Replicas(plot) => plot.published.as_ref(),
             PlotKind::Cdf(plot) => plot.published.as_ref(),
+            PlotKind::Box(plot) => plot.published.as_ref(),
             PlotKind::Search(plot) => plot.published.as_ref(),
-            PlotKind::Lines(_) | PlotKind::Bars(_) => None,
+            PlotKind::Lines(_) | PlotKind::Bars(_) | PlotKind::Heat(_) => None,
+        }
+    }
+
+    /// The runs whose requests' distributions are drawn, and of what.
+    #[must_use]
+    pub fn distributions(&self) -> Option<(Distribution, &[(String, usize)])> {
+        match &self.kind {
+            PlotKind::Cdf(plot) => Some((plot.of, &plot.series)),
+            PlotKind::Box(plot) => Some((plot.of, &plot.series)),
+            _ => None,
         }
     }
 }
@@ -147,6 +164,42 @@ pub struct CdfPlot {
     pub published: Option<PublishedFile>,
 }
 
+/// Boxes, one a run, over all of its seeds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoxPlot {
+    /// Of what.
+    pub of: Distribution,
+    /// It is drawn times this.
+    pub scale: f64,
+    /// What y is, with its unit.
+    pub y_label: String,
+    /// Logarithmic y axis.
+    pub log_y: bool,
+    /// The upper end of the y axis.
+    pub y_max: Option<f64>,
+    /// Where there are horizontal lines.
+    pub marks: Vec<f64>,
+    /// Names of the boxes and the numbers of their runs.
+    pub series: Vec<(String, usize)>,
+    /// Published boxes.
+    pub published: Option<PublishedFile>,
+}
+
+/// Cells, one a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeatPlot {
+    /// What a cell is; its label stands at the colours.
+    pub of: Measure,
+    /// What the columns differ in, with its unit.
+    pub x_label: String,
+    /// What the rows differ in, with its unit.
+    pub y_label: String,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, top to bottom: a name, and the number of a run for each column.
+    pub rows: Vec<(String, Vec<usize>)>,
+}
+
 /// The metrics of a search's conditions over their limits, a panel a condition, at the values that the searches of all
 /// seeds have tried.
 #[derive(Clone, Debug, PartialEq)]
@@ -198,7 +251,8 @@ impl Distribution {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedFile {
     /// A built-in file, or a CSV file. Of loads: columns `time_s`, `prefill_load` and `decode_load` (shares). Of
-    /// distributions: `series`, `x` as it is drawn, and `share_percent`. Of searches: `metric`, `series`, `x` and
+    /// distributions: `series`, `x` as it is drawn, and `share_percent`; of boxes `series`, `whisker_low`, `q1`, `median`,
+    /// `q3`, `whisker_high` and `mean` as they are drawn, empty where not known. Of searches: `metric`, `series`, `x` and
     /// `normalised`. Of replicas: `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: what
     /// is published is left out.
     pub file: String,

@@ -228,30 +228,35 @@ pub(super) struct PlotText {
     pub(super) file: Spanned<String>,
     pub(super) kind: Spanned<String>,
     pub(super) title: String,
+    /// What to see in it.
+    #[serde(default)]
+    pub(super) caption: String,
     /// Values of the axes that are not drawn.
     #[serde(default)]
     pub(super) at: Values,
-    /// `lines`, `bars`. `cdf`: of what it is the distribution.
+    /// `lines`, `bars`, `heat`. `cdf`, `box`: of what it is the distribution.
     pub(super) metric: Option<Spanned<String>>,
-    /// `lines`, `bars`, `cdf`: the metric is drawn times this.
+    /// `lines`, `bars`, `heat`, `cdf`, `box`: the metric is drawn times this.
     pub(super) scale: Option<Spanned<f64>>,
-    /// `lines`, `bars`: what it is called, with its unit.
+    /// `lines`, `bars`, `box`: what it is called, with its unit. `heat`: what the rows differ in.
     pub(super) y_label: Option<Spanned<String>>,
-    /// `lines`: the axis that is x. `bars`: the axis that makes groups.
+    /// `heat`: what a cell is, with its unit.
+    pub(super) value_label: Option<Spanned<String>>,
+    /// `lines`: the axis that is x. `bars`: the axis that makes groups. `heat`: the axis that makes columns.
     pub(super) over: Option<Spanned<String>>,
-    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour.
+    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour. `box`: that of the boxes. `heat`: of the rows.
     pub(super) by: Option<Spanned<String>>,
     /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
     pub(super) values: Option<Spanned<Vec<Value>>>,
     /// `lines`, `loads`, `replicas`: the axis of which each value has a panel.
     pub(super) panels: Option<Spanned<String>>,
-    /// `lines`, `cdf`
+    /// `lines`, `cdf`, `heat`
     pub(super) x_label: Option<Spanned<String>>,
     /// `lines`: the value of the axis that is drawn as 1.
     pub(super) x_one: Option<Spanned<f64>>,
     /// `lines`, `cdf`
     pub(super) log_x: Option<Spanned<bool>>,
-    /// `lines`
+    /// `lines`, `box`
     pub(super) log_y: Option<Spanned<bool>>,
     /// `loads`: which seed, the first if nothing is said.
     pub(super) seed: Option<Spanned<u64>>,
@@ -261,13 +266,15 @@ pub(super) struct PlotText {
     pub(super) to_s: Option<Spanned<f64>>,
     /// `cdf`: the right end of the x axis.
     pub(super) x_max: Option<Spanned<f64>>,
-    /// `cdf`: where there are vertical lines.
+    /// `box`: the upper end of the y axis.
+    pub(super) y_max: Option<Spanned<f64>>,
+    /// `cdf`: where there are vertical lines. `box`: horizontal ones.
     pub(super) marks: Option<Spanned<Vec<f64>>>,
-    /// `loads`, `replicas`, `cdf`, `search`
+    /// `loads`, `replicas`, `cdf`, `box`, `search`
     pub(super) published: Option<Spanned<PublishedFileText>>,
 }
 
-/// Published curves, for `loads`, `replicas`, `cdf` and `search`.
+/// Published curves, for `loads`, `replicas`, `cdf`, `box` and `search`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishedFileText {

@@ -2,11 +2,13 @@
 //!
 //! The page is self-contained: style and script are inside, no font, image or script is fetched, and
 //! a content security policy says so to the browser. It works from disk, in light and in dark, on
-//! paper and without its script (which only sorts tables). All text is escaped.
+//! paper and without its scripts (`report.js` sorts and filters tables, `figure.js` says the values under the
+//! pointer and zooms). All text is escaped.
 //!
 //! Not here: the choice of what a report contains.
 
 mod render;
+mod verdicts;
 
 /// A page in the making. Its parts appear in the order in which they were added.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct Report {
 
 #[derive(Clone, Debug)]
 enum Part {
+    Contents,
+    Section { id: String, title: String },
     Heading(String),
     Text(String),
     Facts(Vec<(String, String)>),
@@ -101,21 +105,25 @@ pub enum Cell {
     Number(f64),
 }
 
-/// One published fact and what the simulation makes of it.
+/// One fact, published or required, and what the simulation makes of it.
 #[derive(Clone, Debug)]
 pub struct Verdict {
+    /// The experiment that it belongs to, also the `id` of its section.
+    pub experiment: String,
     /// What is compared.
     pub name: String,
     /// The unit of the numbers; empty if they have none.
     pub unit: String,
     /// The published number, if there is one; the error is relative to it.
     pub published: Option<f64>,
-    /// The simulated number.
+    /// The simulated number; NaN if there is none.
     pub simulated: f64,
-    /// The band (low, high) in which the simulated number should lie, if it was given.
-    pub band: Option<(f64, f64)>,
-    /// Whether it holds.
-    pub holds: bool,
+    /// Half the height of the interval around the simulated number.
+    pub half: Option<f64>,
+    /// What was required of the simulated number; empty if nothing was.
+    pub required: String,
+    /// Whether it holds; none where nothing was required.
+    pub holds: Option<bool>,
 }
 
 impl Report {
@@ -132,6 +140,21 @@ impl Report {
     pub fn summary(mut self, line: impl Into<String>) -> Self {
         self.summary = line.into();
         self
+    }
+
+    /// Adds a list of links to all sections.
+    #[must_use]
+    pub fn contents(self) -> Self {
+        self.with(Part::Contents)
+    }
+
+    /// Adds a heading that links lead to by its `id`: letters, digits and dashes, each once a page.
+    #[must_use]
+    pub fn section(self, id: impl Into<String>, title: impl Into<String>) -> Self {
+        self.with(Part::Section {
+            id: id.into(),
+            title: title.into(),
+        })
     }
 
     /// Adds a heading; what follows, up to the next one, belongs to it.
@@ -164,7 +187,7 @@ impl Report {
         self.with(Part::Figure(figure))
     }
 
-    /// Adds a table of published and simulated numbers.
+    /// Adds a table of published and simulated numbers, with a filter.
     #[must_use]
     pub fn verdicts(self, verdicts: Vec<Verdict>) -> Self {
         self.with(Part::Verdicts(verdicts))

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Best, Cell, Column, ColumnKind, Figure, Part, Report, ResultTable, Verdict};
+use super::{Best, Cell, Column, ColumnKind, Figure, Part, Report, ResultTable, verdicts};
 use crate::text::escape;
-use crate::ticks::short;
 
 const STYLE: &str = include_str!("report.css");
-const SCRIPT: &str = include_str!("report.js");
+const TABLES: &str = include_str!("report.js");
+const FIGURES: &str = include_str!("figure.js");
 
 /// Nothing is fetched from anywhere, whatever a text may contain.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -37,6 +37,11 @@ pub(super) fn page(report: &Report) -> String {
     let mut figures = 0;
     for part in &report.parts {
         match part {
+            Part::Contents => put_contents(&mut out, report),
+            Part::Section { id, title } => {
+                let (id, title) = (escape(id), escape(title));
+                put(&mut out, format_args!("<h2 id=\"{id}\">{title}</h2>\n"));
+            }
             Part::Heading(text) => put(&mut out, format_args!("<h2>{}</h2>\n", escape(text))),
             Part::Text(text) => put(&mut out, format_args!("<p>{}</p>\n", escape(text))),
             Part::Facts(facts) => put_facts(&mut out, facts),
@@ -45,7 +50,7 @@ pub(super) fn page(report: &Report) -> String {
                 figures += 1;
                 put_figure(&mut out, figures, figure);
             }
-            Part::Verdicts(verdicts) => put_verdicts(&mut out, verdicts),
+            Part::Verdicts(verdicts) => verdicts::put_all(&mut out, verdicts),
             Part::Details { title, text } => put(
                 &mut out,
                 format_args!(
@@ -65,12 +70,26 @@ pub(super) fn page(report: &Report) -> String {
     }
     put(
         &mut out,
-        format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>\n"),
+        format_args!("<script>\n{TABLES}{FIGURES}</script>\n</body>\n</html>\n"),
     );
     out
 }
 
-fn put(out: &mut String, what: std::fmt::Arguments<'_>) {
+fn put_contents(out: &mut String, report: &Report) {
+    out.push_str("<nav aria-label=\"Contents\">\n<ul>\n");
+    for part in &report.parts {
+        if let Part::Section { id, title } = part {
+            let (id, title) = (escape(id), escape(title));
+            put(
+                out,
+                format_args!("<li><a href=\"#{id}\">{title}</a></li>\n"),
+            );
+        }
+    }
+    out.push_str("</ul>\n</nav>\n");
+}
+
+pub(super) fn put(out: &mut String, what: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = out.write_fmt(what);
 }
@@ -217,69 +236,6 @@ fn thousands(number: &str) -> String {
     match fraction {
         Some(fraction) => format!("{sign}{grouped}.{fraction}"),
         None => format!("{sign}{grouped}"),
-    }
-}
-
-fn put_verdicts(out: &mut String, verdicts: &[Verdict]) {
-    let held = verdicts.iter().filter(|verdict| verdict.holds).count();
-    put(
-        out,
-        format_args!(
-            "<div class=\"scroll\" role=\"region\" aria-label=\"Published and simulated\" \
-         tabindex=\"0\">\n<table class=\"verdicts\">\n\
-         <caption>Published and simulated: {held} of {} hold</caption>\n<thead><tr>\
-         <th scope=\"col\">what</th><th scope=\"col\" class=\"number\">published</th>\
-         <th scope=\"col\" class=\"number\">simulated</th>\
-         <th scope=\"col\" class=\"number\">error</th>\
-         <th scope=\"col\" class=\"number\">allowed</th>\
-         <th scope=\"col\">verdict</th></tr></thead>\n<tbody>\n",
-            verdicts.len()
-        ),
-    );
-    for verdict in verdicts {
-        let number = |value: f64| match (value.is_finite(), verdict.unit.as_str()) {
-            (false, _) => "–".to_owned(),
-            (true, "") => short(value),
-            (true, unit) => format!("{} {}", short(value), escape(unit)),
-        };
-        let band = verdict
-            .band
-            .map(|(low, high)| match (low.is_finite(), high.is_finite()) {
-                (true, true) => format!("{} to {}", short(low), short(high)),
-                (true, false) => format!("at least {}", short(low)),
-                (false, true) => format!("at most {}", short(high)),
-                (false, false) => "–".to_owned(),
-            });
-        let (class, word) = if verdict.holds {
-            ("holds", "✓ holds")
-        } else {
-            ("fails", "✗ fails")
-        };
-        put(
-            out,
-            format_args!(
-                "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td>\
-             <td class=\"number\">{}</td><td class=\"number\">{}</td>\
-             <td class=\"number\">{}</td><td><span class=\"{class}\">{word}</span></td></tr>\n",
-                escape(&verdict.name),
-                verdict.published.map_or_else(|| "–".to_owned(), number),
-                number(verdict.simulated),
-                error(verdict),
-                band.unwrap_or_else(|| "–".to_owned()),
-            ),
-        );
-    }
-    out.push_str("</tbody>\n</table>\n</div>\n");
-}
-
-/// How far the simulated number lies from the published one, in % of it.
-fn error(verdict: &Verdict) -> String {
-    let relative = verdict
-        .published
-        .map(|published| (verdict.simulated - published) / published.abs() * 100.0);
-    match relative.filter(|percent| percent.is_finite()) {
-        Some(percent) => format!("{percent:+.1} %"),
-        None => "–".to_owned(),
     }
 }
 

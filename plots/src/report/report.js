@@ -11,15 +11,34 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const body = table.tBodies[0];
       const rows = Array.from(body.rows);
       rows.sort((a, b) => order(a.cells[index], b.cells[index], down ? -1 : 1));
-      rows.forEach((row) => body.appendChild(row));
+      body.append(...rows);
     });
   });
 }
 // Numbers by value, then texts; cells without a value last in either direction.
 function order(a, b, sign) {
+  if (!a || !b) return a ? -1 : b ? 1 : 0;
   const x = a.dataset.value, y = b.dataset.value;
   if (x !== undefined && y !== undefined) return sign * (Number(x) - Number(y));
   if (x !== undefined) return -1;
   if (y !== undefined) return 1;
   return sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
+}
+// The verdicts of one experiment, or only those that do not hold.
+for (const filter of document.querySelectorAll(".filter")) {
+  const [select, box, count] = ["select", "input", "output"].map((name) => filter.querySelector(name));
+  const rows = Array.from(filter.nextElementSibling.querySelectorAll("tbody tr"));
+  const apply = () => {
+    let shown = 0;
+    for (const row of rows) {
+      const wanted = !select.value || row.dataset.experiment === select.value;
+      row.hidden = !wanted || (box.checked && row.dataset.verdict !== "fails");
+      shown += row.hidden ? 0 : 1;
+    }
+    count.textContent = shown + " of " + rows.length + " rows";
+  };
+  select.addEventListener("change", apply);
+  box.addEventListener("change", apply);
+  filter.hidden = false;
+  apply();
 }

@@ -57,10 +57,31 @@ impl Parser<'_> {
                 "marks",
                 "published",
             ],
+            "box" => &[
+                "metric",
+                "scale",
+                "by",
+                "values",
+                "y_label",
+                "log_y",
+                "y_max",
+                "marks",
+                "published",
+            ],
+            "heat" => &[
+                "metric",
+                "scale",
+                "value_label",
+                "over",
+                "x_label",
+                "by",
+                "values",
+                "y_label",
+            ],
             "search" => &["by", "values", "x_label", "log_x", "log_y", "published"],
             other => {
                 let message = format!(
-                    "unknown kind \"{other}\", expected lines, bars, loads, replicas, cdf or search"
+                    "unknown kind \"{other}\", expected lines, bars, loads, replicas, cdf, box, heat or search"
                 );
                 return Err(self.error(&plot.kind, "plots.kind", message));
             }
@@ -75,11 +96,14 @@ impl Parser<'_> {
         Ok(Plot {
             file: self.name(&plot.file, "plots.file")?,
             title: plot.title.clone(),
+            caption: plot.caption.clone(),
             kind: match kind {
                 "lines" => PlotKind::Lines(self.lines(plot)?),
                 "bars" => PlotKind::Bars(self.bars(plot)?),
                 "replicas" => self.replicas(plot)?,
                 "cdf" => PlotKind::Cdf(self.cdf(plot)?),
+                "box" => PlotKind::Box(self.boxes(plot)?),
+                "heat" => PlotKind::Heat(self.heat(plot)?),
                 "search" => PlotKind::Search(self.tries(plot, search)?),
                 _ => PlotKind::Loads(self.loads(plot, seeds)?),
             },
@@ -87,7 +111,7 @@ impl Parser<'_> {
     }
 
     /// The keys that not every kind has, and where those that are there stand.
-    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 17] {
+    fn written(&self, plot: &PlotText) -> [(&'static str, Option<usize>); 19] {
         fn at<T>(parser: &Parser<'_>, value: Option<&Spanned<T>>) -> Option<usize> {
             value.map(|value| parser.line(value))
         }
@@ -95,6 +119,7 @@ impl Parser<'_> {
             ("metric", at(self, plot.metric.as_ref())),
             ("scale", at(self, plot.scale.as_ref())),
             ("y_label", at(self, plot.y_label.as_ref())),
+            ("value_label", at(self, plot.value_label.as_ref())),
             ("over", at(self, plot.over.as_ref())),
             ("by", at(self, plot.by.as_ref())),
             ("values", at(self, plot.values.as_ref())),
@@ -107,6 +132,7 @@ impl Parser<'_> {
             ("from_s", at(self, plot.from_s.as_ref())),
             ("to_s", at(self, plot.to_s.as_ref())),
             ("x_max", at(self, plot.x_max.as_ref())),
+            ("y_max", at(self, plot.y_max.as_ref())),
             ("marks", at(self, plot.marks.as_ref())),
             ("published", at(self, plot.published.as_ref())),
         ]
@@ -180,7 +206,7 @@ impl Parser<'_> {
         };
         let is_true = |key: &Option<Spanned<bool>>| key.as_ref().is_some_and(|key| *key.get_ref());
         Ok(LinesPlot {
-            y: self.measure(plot)?,
+            y: self.measure(plot, "y_label", plot.y_label.as_ref())?,
             x_label: self
                 .needed_by(plot, "x_label", plot.x_label.as_ref())?
                 .get_ref()
@@ -209,7 +235,7 @@ impl Parser<'_> {
         };
         let names = self.drawn(plot, "by", plot.by.as_ref())?;
         Ok(BarsPlot {
-            y: self.measure(plot)?,
+            y: self.measure(plot, "y_label", plot.y_label.as_ref())?,
             groups: short_names(&groups),
             series: names
                 .into_iter()
@@ -276,10 +302,16 @@ impl Parser<'_> {
         Ok(scale)
     }
 
-    fn measure(&self, plot: &PlotText) -> Result<Measure, SpecError> {
+    /// What is measured; its label is at `key`.
+    pub(super) fn measure(
+        &self,
+        plot: &PlotText,
+        key: &str,
+        label: Option<&Spanned<String>>,
+    ) -> Result<Measure, SpecError> {
         let metric = self.needed_by(plot, "metric", plot.metric.as_ref())?;
         let scale = self.scale(plot)?;
-        let label = self.needed_by(plot, "y_label", plot.y_label.as_ref())?;
+        let label = self.needed_by(plot, key, label)?;
         Ok(Measure {
             metric: self.metric(metric, "plots.metric")?,
             scale,
@@ -360,7 +392,7 @@ pub(super) fn published(plot: &PlotText) -> Option<PublishedFile> {
 }
 
 /// Names without what all have in common up to a `+`: in a legend, `kvcache-centric+` only takes room.
-fn short_names(values: &[&Value]) -> Vec<String> {
+pub(super) fn short_names(values: &[&Value]) -> Vec<String> {
     let names: Vec<String> = values.iter().map(|value| value.to_string()).collect();
     let common = names[0]
         .split_once('+')
