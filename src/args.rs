@@ -344,6 +344,15 @@ pub(crate) enum ExperimentCommand {
     Run(ExperimentRunArgs),
     /// Draw the plots of a results folder again, from its files alone.
     Plot(ExperimentPlotArgs),
+    /// Write report.html over the experiments of a results folder again, from its files alone.
+    Report(ExperimentReportArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExperimentReportArgs {
+    /// What `experiment run --out` wrote: the folder of one experiment, or the folder of all of them.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -367,7 +376,7 @@ pub(crate) struct ExperimentRunArgs {
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
     /// Write results into this folder, one folder an experiment: tables, numbers of every run, and the plots that the
-    /// specification names.
+    /// specification names; report.html shows all experiments of the folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Runs at once; the results do not depend on it [default: one a processor].

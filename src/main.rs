@@ -11,6 +11,7 @@ mod output;
 mod plots;
 mod progress;
 mod render;
+mod report;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};

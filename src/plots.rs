@@ -41,7 +41,8 @@ pub(crate) fn draw(folder: &Path, spec: &Spec) -> Result<Vec<PathBuf>, Failure> 
     failed.map(|()| drawn)
 }
 
-fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
+/// One plot, as SVG.
+pub(crate) fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String, Failure> {
     match &plot.kind {
         PlotKind::Lines(kind) => lines(&Cells::open(folder, spec)?, plot, kind),
         PlotKind::Bars(kind) => bars(&Cells::open(folder, spec)?, plot, kind),

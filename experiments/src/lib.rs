@@ -22,6 +22,7 @@ mod plan;
 pub mod pool;
 mod published;
 pub mod report;
+mod resolved;
 pub mod results;
 pub mod runner;
 pub mod search;
@@ -32,6 +33,7 @@ pub mod watch;
 
 pub use error::ExperimentError;
 pub use report::ExperimentReport;
+pub use resolved::{Resolved, resolved};
 pub use results::write_results;
 pub use runner::{Progress, RunOptions, Stage, run};
 pub use spec::{Spec, SpecInfo, list};

@@ -48,7 +48,21 @@ pub(crate) fn job(
     })
 }
 
-/// The same of a run of kind `pool`. The block is the one that trace ids stand for.
+/// The cluster and the policy of a run, whatever its requests are.
+///
+/// # Errors
+/// If a name, a file or a setting is wrong.
+pub(crate) fn setup(
+    spec: &Spec,
+    run: usize,
+    sought: Option<f64>,
+    root: &Path,
+) -> Result<(ClusterConfig, PolicyConfig), ExperimentError> {
+    let parts = parts(spec, run, sought, root);
+    Ok((parts.cluster()?, parts.policy()?))
+}
+
+/// The job of a run of kind `pool`. The block is the one that trace ids stand for.
 ///
 /// # Errors
 /// If a name, a file or a setting is wrong.

@@ -1,8 +1,11 @@
 //! `conductor experiment …`: published and simulated, side by side.
 
 mod plot;
+mod report;
 mod run;
 mod table;
+
+pub(crate) use plot::results_folders;
 
 use crate::args::ExperimentCommand;
 use crate::failure::Failure;
@@ -22,6 +25,7 @@ pub(crate) fn run(command: &ExperimentCommand) -> Result<(), Failure> {
         }
         ExperimentCommand::Run(args) => run::run(args),
         ExperimentCommand::Plot(args) => plot::plot(args),
+        ExperimentCommand::Report(args) => report::report(args),
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Draws the plots of one results folder, or of all below a folder.
 pub(super) fn plot(args: &ExperimentPlotArgs) -> Result<(), Failure> {
     let mut drawn = Vec::new();
-    for folder in results(&args.folder)? {
+    for folder in results_folders(&args.folder)? {
         let own = folder.join("spec.toml").display().to_string();
         let spec = Spec::load(args.spec.as_ref().unwrap_or(&own)).map_err(failure)?;
         if spec.plots.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn plot(args: &ExperimentPlotArgs) -> Result<(), Failure> {
 }
 
 /// The folder, if it is one of results; else those in it, in order.
-fn results(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn results_folders(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let has_spec = |folder: &Path| folder.join("spec.toml").is_file();
     if has_spec(folder) {
         return Ok(vec![folder.to_path_buf()]);

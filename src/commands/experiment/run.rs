@@ -5,7 +5,7 @@ use super::table::table;
 use crate::args::ExperimentRunArgs;
 use crate::commands::replay::processors;
 use crate::failure::Failure;
-use crate::{output, plots, progress, render};
+use crate::{output, plots, progress, render, report as page};
 use conductor_experiments::{
     ExperimentReport, Progress, RunOptions, Spec, Stage, list, run as run_spec, write_results,
 };
@@ -30,6 +30,7 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
         if let Some(folder) = &args.out {
             let written =
                 write_results(folder, &report).map_err(|error| Failure::Run(error.to_string()))?;
+            page::keep(&written, &report)?;
             eprintln!("conductor: {} is in {}", report.name, written.display());
             // What was measured is worth more than a picture of it: the other experiments run all the same.
             if let Err(error) = plots::draw(&written, spec) {
@@ -43,6 +44,10 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
             render::print(table(&report))?;
         }
         reports.push(report);
+    }
+    if let Some(folder) = &args.out {
+        let path = page::write(folder)?;
+        eprintln!("conductor: the report is {}", path.display());
     }
     if args.json {
         render::print_json(&json!({ "experiments": reports }))?;
