@@ -61,9 +61,15 @@ fn failure(error: &PlotError) -> Failure {
     Failure::Input(format!("{error}{}", cause.unwrap_or_default()))
 }
 
-/// What has no axis to be named by.
+/// What has no axis to be named by, and large round numbers, as people write them.
 fn name(name: &str) -> String {
-    if name.is_empty() { "simulated" } else { name }.to_string()
+    let round = name.parse::<u64>().ok().filter(|number| *number >= 10_000);
+    match round {
+        _ if name.is_empty() => "simulated".to_string(),
+        Some(number) if number % 1_000_000 == 0 => format!("{}M", number / 1_000_000),
+        Some(number) if number % 1_000 == 0 => format!("{}k", number / 1_000),
+        _ => name.to_string(),
+    }
 }
 
 fn lines(cells: &Cells<'_>, plot: &Plot, kind: &LinesPlot) -> Result<String, Failure> {
@@ -145,7 +151,7 @@ fn bars(cells: &Cells<'_>, plot: &Plot, kind: &BarsPlot) -> Result<String, Failu
     let chart = BarChart {
         title: plot.title.clone(),
         y_label: kind.y.label.clone(),
-        groups: kind.groups.clone(),
+        groups: kind.groups.iter().map(|group| name(group)).collect(),
         series,
         note: note(&column),
         ..BarChart::default()

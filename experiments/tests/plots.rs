@@ -91,7 +91,7 @@ fn errors_of_plots_name_line_and_key() {
         (
             "kind = \"lines\"",
             "kind = \"line\"",
-            "line 15: `plots.kind`: unknown kind \"line\", expected lines, bars, loads, replicas, cdf or search",
+            "line 15: `plots.kind`: unknown kind \"line\", expected lines, bars, loads, replicas, cdf, box, heat or search",
         ),
         (
             "kind = \"bars\"",

@@ -245,8 +245,14 @@ impl BarSeries {
     /// What a y axis has to hold for the intervals.
     fn reach(&self) -> impl Iterator<Item = f64> {
         let pairs = self.values.iter().zip(&self.halves);
-        pairs.flat_map(|(value, half)| [value - half, value + half])
+        pairs.flat_map(|(&value, &half)| <[f64; 2]>::from(interval(value, half)))
     }
+}
+
+/// The interval around a value. What is never negative has no interval below 0, though it may be computed so.
+fn interval(value: f64, half: f64) -> (f64, f64) {
+    let low = value - half;
+    (if value >= 0.0 { low.max(0.0) } else { low }, value + half)
 }
 
 fn published_pen() -> Pen {
@@ -295,7 +301,7 @@ fn draw_bar(
     let middle = (from + to) / 2.0;
     let half = if is_usable(half) { half.abs() } else { 0.0 };
     if half > 0.0 {
-        panel.whisker(middle, (value - half, value + half), Pen::solid(INK, 1.2));
+        panel.whisker(middle, interval(value, half), Pen::solid(INK, 1.2));
     }
     let text = short(value);
     if is_written {

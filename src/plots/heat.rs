@@ -16,8 +16,12 @@ pub(super) fn chart(cells: &Cells<'_>, plot: &Plot, kind: &HeatPlot) -> Result<S
         title: plot.title.clone(),
         x_label: kind.x_label.clone(),
         y_label: kind.y_label.clone(),
-        columns: kind.columns.clone(),
-        rows: kind.rows.iter().map(|(name, _)| name.clone()).collect(),
+        columns: kind
+            .columns
+            .iter()
+            .map(|column| super::name(column))
+            .collect(),
+        rows: kind.rows.iter().map(|(row, _)| super::name(row)).collect(),
         values: kind.rows.iter().map(row).collect::<Result<_, _>>()?,
         unit: kind.of.label.clone(),
     };

@@ -77,7 +77,8 @@ function line(group) {
     whiskers: Array.from(group.querySelectorAll(".whisker")).map((element) => ({
       element, at: Number(element.dataset.at),
       parts: Array.from(element.querySelectorAll("path")).map((part) => {
-        const [x0, y0, x1, y1] = numbers(part.getAttribute("d").slice(1));
+        // A line of no length has one point only.
+        const [x0, y0, x1 = x0, y1 = y0] = numbers(part.getAttribute("d").slice(1));
         return { part, ends: [[x0, y0], [x1, y1]] };
       }),
     })),
