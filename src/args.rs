@@ -60,6 +60,21 @@ pub(crate) enum Command {
     },
 }
 
+/// Formats beside SVG and CSV.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct FormatArgs {
+    /// Write each picture as PNG too, with two pixels for each of its own.
+    ///
+    /// Needs a build with `--features png`.
+    #[arg(long)]
+    pub(crate) png: bool,
+    /// Write each table as Parquet too; experiments/COLUMNS.md says what the columns mean.
+    ///
+    /// Needs a build with `--features parquet`. examples/pandas_results.py reads both.
+    #[arg(long)]
+    pub(crate) parquet: bool,
+}
+
 /// What to replay, and on what.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct WorldArgs {
@@ -144,6 +159,8 @@ pub(crate) struct WorldArgs {
     /// Write CSV, plots and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) formats: FormatArgs,
     /// Print one JSON document and nothing else.
     #[arg(long)]
     pub(crate) json: bool,
@@ -365,6 +382,8 @@ pub(crate) struct ExperimentPlotArgs {
     /// For results that are older than a plot. Plots of loads need a `loads.csv`, which only a run can write.
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) spec: Option<String>,
+    #[command(flatten)]
+    pub(crate) formats: FormatArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -379,6 +398,8 @@ pub(crate) struct ExperimentRunArgs {
     /// specification names; report.html shows all experiments of the folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) formats: FormatArgs,
     /// Runs at once; the results do not depend on it [default: one a processor].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,

@@ -14,4 +14,5 @@ mod measured_h100;
 mod paper;
 mod plots;
 mod readme;
+mod reports;
 mod tidy;

@@ -74,6 +74,13 @@ pub enum PlotError {
         /// What stands there.
         found: String,
     },
+    /// A picture cannot be made a PNG.
+    #[cfg(feature = "png")]
+    #[error("cannot make a PNG: {what}")]
+    Png {
+        /// Why not.
+        what: String,
+    },
     /// The drawing layer failed; no known input leads here.
     #[error("cannot draw")]
     Draw(#[from] DrawingAreaErrorKind<Infallible>),

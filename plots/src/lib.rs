@@ -9,7 +9,8 @@
 //! - charts: [`CdfChart`], [`BoxChart`], [`TimeChart`], [`BarChart`], [`LineChart`],
 //!   [`LinePanels`], [`HeatChart`];
 //! - [`Table`] reads the project's CSV files back, so that a figure can be redrawn from disk alone;
-//! - [`Report`] puts figures and tables on one self-contained page.
+//! - [`Report`] puts figures and tables on one self-contained page;
+//! - `to_png`, with the feature `png`, makes pixels of a picture.
 //!
 //! What is *not* here: simulation, trace formats, the choice of what to plot.
 //!
@@ -32,6 +33,8 @@ mod heat_chart;
 mod line_chart;
 mod line_panels;
 mod panel;
+#[cfg(feature = "png")]
+mod png;
 mod report;
 mod sheet;
 mod spots;
@@ -51,6 +54,8 @@ pub use heat_chart::HeatChart;
 pub use line_chart::{LineChart, LineSeries};
 pub use line_panels::{LinePanel, LinePanels};
 pub use panel::Reference;
+#[cfg(feature = "png")]
+pub use png::to_png;
 pub use report::{Best, Cell, Column, ColumnKind, Figure, Report, ResultTable, Verdict};
 pub use stats::{BoxStats, percentile};
 pub use style::SERIES_LIMIT;

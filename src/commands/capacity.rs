@@ -38,6 +38,11 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
             "no files are written: --json has all there is",
         ),
         (
+            "--png and --parquet",
+            args.world.formats.png || args.world.formats.parquet,
+            "no files are written: --json has all there is",
+        ),
+        (
             "--concurrency",
             args.world.concurrency.is_some(),
             "a closed loop sets its own load",

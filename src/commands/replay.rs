@@ -20,10 +20,12 @@ use std::path::{Path, PathBuf};
 /// Replays with one policy.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     let job = job(&args.world, &args.policy)?;
+    args.world.check_formats()?;
     output::prepare(args.world.out.as_deref())?;
     let done = run(&job, args.journal.as_deref())?;
     if let Some(folder) = &args.world.out {
         output::write_replay(folder, &done)?;
+        args.world.formats.write(folder)?;
     }
     if args.world.json {
         return Ok(render::print_json(&output::json(&done.report))?);
@@ -50,6 +52,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
             pair[0]
         )));
     }
+    args.world.check_formats()?;
     output::prepare(args.world.out.as_deref())?;
     output::prepare(args.journal.as_deref())?;
     let journal = |job: &Job| {
@@ -64,6 +67,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
     })?;
     if let Some(folder) = &args.world.out {
         output::write_compare(folder, &done)?;
+        args.world.formats.write(folder)?;
+        for done in &done {
+            args.world
+                .formats
+                .write(&run_folder(folder, &done.report.policy))?;
+        }
     }
     if args.world.json {
         let runs: Vec<_> = done.iter().map(|done| output::json(&done.report)).collect();

@@ -251,8 +251,9 @@ impl Distribution {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedFile {
     /// A built-in file, or a CSV file. Of loads: columns `time_s`, `prefill_load` and `decode_load` (shares). Of
-    /// distributions: `series`, `x` as it is drawn, and `share_percent`; of boxes `series`, `whisker_low`, `q1`, `median`,
-    /// `q3`, `whisker_high` and `mean` as they are drawn, empty where not known. Of searches: `metric`, `series`, `x` and
+    /// distributions: `series`, `x` as it is drawn, and `share_percent`; of boxes `series`, `whisker_low`, `q1`,
+    /// `median`, `q3`, `whisker_high` and `mean` as they are drawn, empty where not known. Of searches: `metric`,
+    /// `series`, `x` and
     /// `normalised`. Of replicas: `panel`, `rank`, `time_s` and `replicas`. A file that is not there is no error: what
     /// is published is left out.
     pub file: String,

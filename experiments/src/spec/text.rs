@@ -244,7 +244,8 @@ pub(super) struct PlotText {
     pub(super) value_label: Option<Spanned<String>>,
     /// `lines`: the axis that is x. `bars`: the axis that makes groups. `heat`: the axis that makes columns.
     pub(super) over: Option<Spanned<String>>,
-    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour. `box`: that of the boxes. `heat`: of the rows.
+    /// `lines`, `bars`, `cdf`: the axis of which each value has a colour. `box`: that of the boxes. `heat`: of the
+    /// rows.
     pub(super) by: Option<Spanned<String>>,
     /// Values of `by`, or in `loads` of `panels`, if not all or in another order.
     pub(super) values: Option<Spanned<Vec<Value>>>,

@@ -16,12 +16,12 @@ function make(name, attributes, parent) {
 }
 const numbers = (text) => text.split(/[\s;]+/).filter(Boolean).map(Number);
 const path = (points) => "M" + points.map(([x, y]) => x.toFixed(1) + " " + y.toFixed(1)).join(" ");
-// Four significant digits, as people write them.
-function short(value) {
+// Some significant digits, as people write them: what is read off a line has fewer than what is given.
+function short(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return value.toPrecision(4).replace(/\.?0+(e|$)/, "$1");
-  return Number(value.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 6 });
+  if (size >= 1e5 || size < 1e-3) return value.toPrecision(digits).replace(/\.?0+(e|$)/, "$1");
+  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
 // An axis: from its text "low high linear|log unit" and its ends in px.
@@ -187,7 +187,7 @@ class Picture {
     make("path", { d: path([[first.at.px, panel.top], [first.at.px, panel.bottom]]), stroke: "#555", "stroke-width": 0.8, "stroke-dasharray": "3 2" }, this.over);
     tip.replaceChildren();
     const head = document.createElement("b");
-    head.textContent = panel.label + ": " + short(first.at.x / panel.x.unit);
+    head.textContent = panel.label + ": " + short(first.at.x / panel.x.unit, first.at.raw ? 3 : 4);
     tip.append(head);
     for (const { one, at } of found) {
       // Lines with other places say nothing here.
@@ -197,7 +197,7 @@ class Picture {
       const row = document.createElement("div");
       const sign = document.createElement("i");
       sign.style.background = one.color;
-      row.append(sign, (one.name ? one.name + ": " : "") + short(at.y) + (at.half ? " ± " + short(at.half) : ""));
+      row.append(sign, (one.name ? one.name + ": " : "") + short(at.y, at.raw ? 3 : 4) + (at.half ? " ± " + short(at.half) : ""));
       tip.append(row);
     }
     this.tipAt(clientX, clientY);
@@ -290,7 +290,7 @@ class Picture {
       if (!panel.clip) {
         panel.clip = "clip-" + ++clips;
         const clip = make("clipPath", { id: panel.clip }, this.svg);
-        make("rect", { x: panel.left - 5, y: panel.top - 5, width: panel.right - panel.left + 10, height: panel.bottom - panel.top + 10 }, clip);
+        make("rect", { x: panel.left - 1, y: panel.top - 4, width: panel.right - panel.left + 2, height: panel.bottom - panel.top + 8 }, clip);
       }
       for (const one of panel.lines) this.drawLine(panel, one, same);
       for (const group of panel.references) {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Draws the plots of one results folder, or of all below a folder.
 pub(super) fn plot(args: &ExperimentPlotArgs) -> Result<(), Failure> {
+    args.formats.check()?;
     let mut drawn = Vec::new();
     for folder in results_folders(&args.folder)? {
         let own = folder.join("spec.toml").display().to_string();
@@ -21,6 +22,7 @@ pub(super) fn plot(args: &ExperimentPlotArgs) -> Result<(), Failure> {
             );
         }
         drawn.extend(plots::draw(&folder, &spec)?);
+        args.formats.write(&folder)?;
     }
     let drawn = drawn.iter().map(|path| path.display().to_string());
     Ok(render::print(drawn.collect::<Vec<_>>().join("\n"))?)

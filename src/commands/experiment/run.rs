@@ -23,6 +23,7 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
         .map(|name| Spec::load(name))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failure)?;
+    args.formats.check()?;
     output::prepare(args.out.as_deref())?;
     let (mut reports, mut undrawn) = (Vec::new(), None);
     for (name, spec) in names.iter().zip(&specs) {
@@ -39,6 +40,7 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
                     Some(_) => eprintln!("conductor: {}: {error}", report.name),
                 }
             }
+            args.formats.write(&written)?;
         }
         if !args.json {
             render::print(table(&report))?;
