@@ -168,3 +168,28 @@ fn note(column: &Column<'_>) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_lines_are_compared_with_is_one_line() {
+        let line = |name: &str, y: f64| LineSeries::published(name, vec![(1.0, y), (2.0, 3.0)]);
+        let names = |lines: Vec<LineSeries>| -> Vec<String> {
+            once(lines).into_iter().map(|line| line.name).collect()
+        };
+        assert_eq!(names(vec![line("a", 1.0), line("b", 1.0)]), ["published"]);
+        assert_eq!(names(vec![line("a", 1.0), line("b", 2.0)]), ["a", "b"]);
+        assert_eq!(names(vec![line("a", 1.0)]), ["a"]);
+    }
+
+    #[test]
+    fn large_round_names_are_short() {
+        let written = ["", "10000", "3000000", "3000001", "0.5", "8p8d", "512"].map(name);
+        assert_eq!(
+            written,
+            ["simulated", "10k", "3M", "3000001", "0.5", "8p8d", "512"]
+        );
+    }
+}

@@ -200,3 +200,116 @@ fn a_run_writes_the_loads_that_are_drawn_and_no_others() {
     // Nobody publishes that curve: nothing is made up, and nothing fails.
     assert!(!folder.join("seesaw-published.csv").exists());
 }
+
+/// Boxes and a heat map over the same axes as [`DRAWN`].
+const SPREAD: &str = r#"name = "spread"
+title = "Spread"
+source = "nowhere"
+cluster = "2p1d"
+policies = ["kvcache-centric+early", "kvcache-centric+per-stage"]
+[workload]
+name = "kimi-conversation"
+requests = 100
+[[axes]]
+key = "workload.rate"
+values = [1, 2.0]
+[[plots]]
+file = "box"
+kind = "box"
+title = "TTFT"
+caption = "What to see."
+at = { rate = 2 }
+metric = "ttft_s"
+scale = 1000
+y_label = "TTFT (ms)"
+y_max = 50
+by = "policy"
+[[plots]]
+file = "heat"
+kind = "heat"
+title = "Goodput"
+metric = "goodput_rps"
+value_label = "goodput (requests/s)"
+over = "rate"
+x_label = "rate"
+by = "policy"
+values = ["kvcache-centric+per-stage"]
+y_label = "admission"
+"#;
+
+#[test]
+fn boxes_and_cells_name_their_runs_and_boxes_leave_quantiles() {
+    let spec = Spec::parse(SPREAD).expect("parses");
+    assert_eq!(spec.plots[0].caption, "What to see.");
+    let PlotKind::Box(plot) = &spec.plots[0].kind else {
+        panic!("{:?}", spec.plots[0]);
+    };
+    // Runs are numbered with the last axis, the policy, turning fastest.
+    let named = |name: &str, run| (name.to_string(), run);
+    assert_eq!(plot.series, [named("early", 2), named("per-stage", 3)]);
+    assert_eq!(plot.y_max, Some(50.0));
+    let PlotKind::Heat(plot) = &spec.plots[1].kind else {
+        panic!("{:?}", spec.plots[1]);
+    };
+    assert_eq!(plot.columns, ["1", "2"]);
+    assert_eq!(
+        plot.rows,
+        [("kvcache-centric+per-stage".to_string(), vec![1, 3])]
+    );
+    let report = run(&spec, &RunOptions::default()).expect("runs");
+    let kept: Vec<usize> = report.distributions.iter().map(|kept| kept.run).collect();
+    assert_eq!(kept, [2, 3]);
+}
+
+#[test]
+fn errors_of_boxes_and_cells_name_line_and_key() {
+    for (good, bad, expected) in [
+        (
+            "y_label = \"TTFT (ms)\"\n",
+            "",
+            "line 14: `plots.y_label`: a plot of kind \"box\" needs it",
+        ),
+        (
+            "y_max = 50",
+            "y_max = 0",
+            "line 21: `plots.y_max`: expected a number above 0",
+        ),
+        (
+            "y_max = 50",
+            "x_max = 50",
+            "line 21: `plots.x_max`: has no meaning for a plot of kind \"box\"",
+        ),
+        (
+            "metric = \"ttft_s\"",
+            "metric = \"rejected\"",
+            "line 18: `plots.metric`: expected one of: ttft_s",
+        ),
+        (
+            "value_label = \"goodput (requests/s)\"\n",
+            "",
+            "line 25: `plots.value_label`: a plot of kind \"heat\" needs it",
+        ),
+        (
+            "values = [\"kvcache-centric+per-stage\"]",
+            "values = []",
+            "line 32: `plots.values`: expected at least one value",
+        ),
+    ] {
+        assert!(SPREAD.contains(good), "{good}");
+        let error = Spec::parse(&SPREAD.replacen(good, bad, 1))
+            .expect_err(bad)
+            .to_string();
+        assert!(error.starts_with(expected), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn every_built_in_experiment_is_drawn_and_every_plot_says_what_to_see() {
+    for info in conductor_experiments::list() {
+        let spec = Spec::builtin(&info.name).expect("listed");
+        assert!(!spec.plots.is_empty(), "{}", info.name);
+        for plot in &spec.plots {
+            assert!(plot.caption.len() > 40, "{}: {}", info.name, plot.file);
+        }
+    }
+}

@@ -209,6 +209,14 @@ mod tests {
         assert_eq!(linear(&[-3.0, 17.2]), (-5.0, 20.0));
         assert_eq!(linear(&[0.0, 0.0]), (0.0, 1.0));
         assert_eq!(linear(&[f64::NAN, f64::INFINITY]), (0.0, 1.0));
+        let along = |values: &[f64]| ends(Axis::along(values.iter().copied(), 6));
+        assert_eq!(
+            along(&[0.5, 1.0]),
+            (0.5, 1.0),
+            "a threshold is not compared with 0"
+        );
+        assert_eq!(linear(&[0.5, 1.0]), (0.0, 1.0));
+        assert_eq!(along(&[0.5, 6.0]), (0.0, 6.0));
         assert_eq!(log(&[0.0, 0.03, 17.0]), (0.02, 20.0));
         assert_eq!(log(&[1.0, 1.0]), (0.5, 2.0));
     }
