@@ -47,12 +47,13 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
         }
         reports.push(report);
     }
+    if args.json {
+        render::print_json(&json!({ "experiments": reports }))?;
+    }
+    // Last, so that what else lies in the folder cannot take away what was printed.
     if let Some(folder) = &args.out {
         let path = page::write(folder)?;
         eprintln!("conductor: the report is {}", path.display());
-    }
-    if args.json {
-        render::print_json(&json!({ "experiments": reports }))?;
     }
     undrawn.map_or(Ok(()), Err)
 }
