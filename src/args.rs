@@ -7,9 +7,11 @@ pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use capacity::CapacityArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use conductor_experiments::window::Window;
 use conductor_sim::clients::TRIES_MAX;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Replay LLM traces through Mooncake's scheduler, compare policies, draw the papers' figures.
 #[derive(Debug, Parser)]
@@ -103,6 +105,10 @@ pub(crate) struct WorldArgs {
     /// Replay at most this many requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    /// Count only requests that arrive in these seconds of the trace's own stamps, before --speed: 600..1800, 600.. or
+    /// ..1800. What arrives before is replayed all the same, as what fills caches and queues; what arrives after is not.
+    #[arg(long, value_name = "FROM..UNTIL", value_parser = Window::from_str)]
+    pub(crate) measure: Option<Window>,
     /// Generate this many requests.
     #[arg(long, value_name = "N", conflicts_with = "trace", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: Option<u64>,

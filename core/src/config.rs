@@ -15,6 +15,7 @@ mod coupled;
 mod error;
 mod eviction;
 mod policy;
+mod price;
 mod profile;
 mod roles;
 
@@ -34,5 +35,6 @@ pub use policy::{
     DecodeConfig, DecodeSelect, DecodeText, PolicyConfig, PolicyText, PrefillConfig, PrefillSelect,
     PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo, SloText,
 };
+pub use price::Price;
 pub use profile::{CostText, MixedText, Profile, ProfileText};
 pub use roles::{LoadGapConfig, RolesConfig, RolesText};

@@ -3,7 +3,7 @@
 use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
-use conductor_sim::report::RunLabels;
+use conductor_sim::report::{MeasuredReport, RunLabels};
 use conductor_sim::{FaultPlan, Mode, Observer, RunConfig, RunReport, RunResult, SimError};
 
 /// Why a run gave no result.
@@ -68,6 +68,16 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
     // What only filled the cache is not what was asked for.
     let warm_up = job.workload.warm_up().min(result.records.len() as u64);
     result.records.drain(..warm_up as usize);
+    let measure = &job.workload.measure;
+    let begins = measure.begins_at(job.workload.speed);
+    result.records.retain(|record| record.arrival >= begins);
+    if result.records.is_empty() && !measure.is_whole() {
+        return Err(RunError::Input(InputError::Range {
+            what: "measure",
+            expected: "a window in which requests arrive",
+            found: measure.to_string(),
+        }));
+    }
     let cost = watch.read();
     let labels = RunLabels {
         trace: job.workload.name.clone(),
@@ -75,6 +85,14 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         wall_s: cost.wall_s,
         cpu_s: cost.cpu_s,
         peak_rss_mb: cost.peak_rss_mb,
+        measured: (!measure.is_whole()).then(|| {
+            let (from_s, until_s) = measure.seconds();
+            MeasuredReport {
+                from_s,
+                until_s,
+                begins_s: begins.as_secs_f64(),
+            }
+        }),
     };
     let report = RunReport::new(&config, &result, labels);
     Ok(Done {

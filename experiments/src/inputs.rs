@@ -7,6 +7,7 @@
 use crate::blocks::Splitter;
 use crate::classes::ClassShares;
 use crate::single::{self, Single};
+use crate::window::Window;
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile, ProfileText};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -142,6 +143,8 @@ pub struct WorkloadInput {
     pub duration: Option<Nanos>,
     /// Seconds that a generator rounds its stamps down to, if not its own; 0 leaves them alone.
     pub grid_s: Option<f64>,
+    /// Which of its requests count.
+    pub measure: Window,
     /// Answers of this length in place of the trace's.
     pub output: Option<Tokens>,
     /// How clients try again. Not in a workload's file: that says which requests there are, and a trace, which has
@@ -239,6 +242,7 @@ impl WorkloadInput {
             rate: None,
             grid_s: None,
             duration: None,
+            measure: Window::default(),
             output: None,
             retry: RetryConfig::default(),
             concurrency: None,
@@ -284,6 +288,13 @@ impl WorkloadInput {
                 found: grid_s.to_string(),
             });
         }
+        if !self.measure.is_whole() && self.concurrency.is_some() {
+            return Err(InputError::Range {
+                what: "measure",
+                expected: "no window with a closed loop, which ignores stamps",
+                found: self.measure.to_string(),
+            });
+        }
         positive("speed", self.speed)?;
         positive("rate", self.rate.unwrap_or(1.0))
     }
@@ -317,6 +328,11 @@ impl WorkloadInput {
             }
         };
         let (speed, output) = (self.speed, self.output);
+        let until = self.measure.until.unwrap_or(Nanos::MAX);
+        // What is wrong is shown, wherever it stands.
+        let inside = move |row: &Result<WorkloadRequest, TraceError>| {
+            row.as_ref().map_or(true, |row| row.arrival < until)
+        };
         let splitter = match self.ids == self.block {
             true => None,
             false => Splitter::new(self.ids, self.block),
@@ -324,18 +340,20 @@ impl WorkloadInput {
         let limit = self.limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-        Ok(Box::new(rows.take(limit).map(move |row| {
-            let mut row = row?;
-            // At speed 1 stamps stay exactly as they are.
-            if (speed - 1.0).abs() > 0.0 {
-                row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
-            }
-            row.output = output.unwrap_or(row.output);
-            if let Some(splitter) = &splitter {
-                row.blocks = splitter.split(row.input, &row.blocks);
-            }
-            Ok(row)
-        })))
+        Ok(Box::new(rows.take(limit).take_while(inside).map(
+            move |row| {
+                let mut row = row?;
+                // At speed 1 stamps stay exactly as they are.
+                if (speed - 1.0).abs() > 0.0 {
+                    row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
+                }
+                row.output = output.unwrap_or(row.output);
+                if let Some(splitter) = &splitter {
+                    row.blocks = splitter.split(row.input, &row.blocks);
+                }
+                Ok(row)
+            },
+        )))
     }
 }
 

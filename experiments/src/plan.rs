@@ -13,7 +13,7 @@ use crate::spec::{Part, Setting, Spec, SpecError, Value};
 use conductor_core::config::{ClusterConfig, ClusterText, ConfigError, PolicyConfig, ProfileText};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::units::{Nanos, Tokens};
-use conductor_sim::{FaultPlan, RetryConfig, RetryText};
+use conductor_sim::{FaultPlan, RetryConfig};
 use conductor_traces::cache::{Capacity, ParseChoiceError, Policy, SubBlock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -168,98 +168,136 @@ impl Parts<'_> {
             WorkloadInput::trace(&name, self.root)?
         };
         (workload.block, workload.seed) = (block, seed);
-        let mut retry = RetryText::default();
-        for setting in self.of(Part::Workload) {
-            let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
-            match path[..] {
-                ["concurrency"] => {
-                    let clients = u32::try_from(whole(setting)?)
-                        .ok()
-                        .and_then(NonZeroU32::new);
-                    let expected = "expected a whole number of clients from 1 to 4294967295";
-                    workload.concurrency = Some(clients.ok_or_else(|| wrong(setting, expected))?);
-                }
-                ["duration_s"] => {
-                    workload.duration = Some(Nanos::from_secs(whole(setting)?));
-                }
-                ["limit"] => workload.limit = Some(whole(setting)?),
-                ["output_tokens"] => {
-                    let output = Tokens(whole(setting)?.max(1));
-                    workload.output = Some(output);
-                    if let Source::Single(single) = &mut workload.source {
-                        single.output = output;
-                    }
-                }
-                ["cached" | "prompt_tokens"] => single_setting(&mut workload, setting)?,
-                ["rate"] => workload.rate = Some(number(setting)?),
-                ["retry"] => {
-                    let expected = "expected a table, as in retry = { tries = 3 }";
-                    return Err(wrong(setting, expected).into());
-                }
-                ["retry", ..] => {
-                    retry = patch_below(&retry, &setting.key.path[1..], setting)?;
-                    workload.retry = RetryConfig::from_text(&retry).map_err(|error| {
-                        let (expected, found) = (error.expected, error.found);
-                        wrong(setting, format!("expected {expected}, found {found}"))
-                    })?;
-                }
-                ["classes", class] => workload.classes.set(class, number(setting)?)?,
-                ["requests"] => workload.requests = Some(whole(setting)?),
-                ["seed"] => workload.seed = whole(setting)?,
-                ["speed"] => workload.speed = number(setting)?,
-                _ => {
-                    let expected = "expected name, cached, classes, concurrency, duration_s, limit, output_tokens, prompt_tokens, rate, requests, retry, seed or speed";
-                    return Err(wrong(setting, format!("unknown key, {expected}")).into());
-                }
-            }
-        }
-        workload.check()?;
+        set_workload(&mut workload, self.of(Part::Workload))?;
         Ok(workload)
     }
 
     fn cluster(&self) -> Result<ClusterConfig, ExperimentError> {
-        let mut cluster = inputs::cluster(&self.name(Part::Cluster)?, None)?;
-        // As in their files: those of a cluster that compresses are of compressed KV.
-        let mut profiles = cluster.profile_texts();
-        for setting in self.of(Part::Profile) {
-            for profile in &mut profiles {
-                *profile = patch(profile, setting)?;
-                inputs::profile_of(profile).map_err(|error| refused(setting, &error))?;
-            }
-            cluster = clustered(cluster.text().clone(), &profiles)
-                .map_err(|error| refused(setting, &error))?;
-        }
-        let mut text = toml::Value::try_from(cluster.text()).expect("text forms are TOML");
-        // What is wrong with one setting alone may be right with those behind it; what is wrong with all of them is the
-        // fault of the first with which it was.
-        let mut fault = None;
-        for setting in self.of(Part::Cluster) {
-            let value = toml::Value::try_from(&setting.value).expect("a plain value");
-            put(&mut text, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
-            let parsed: Result<ClusterText, _> = text.clone().try_into();
-            let parsed = parsed.map_err(|error: toml::de::Error| wrong(setting, error.message()));
-            let found = parsed.and_then(|text| {
-                clustered(text, &profiles).map_err(|error| refused(setting, &error))
-            });
-            match found {
-                Ok(found) => (cluster, fault) = (found, None),
-                Err(error) => {
-                    let same = |fault: &SpecError| fault.message == error.message;
-                    fault = fault.filter(same).or(Some(error));
-                }
-            }
-        }
-        fault.map_or(Ok(cluster), |error| Err(error.into()))
+        let cluster = inputs::cluster(&self.name(Part::Cluster)?, None)?;
+        set_cluster(cluster, self.of(Part::Profile), self.of(Part::Cluster))
     }
 
     fn policy(&self) -> Result<PolicyConfig, ExperimentError> {
-        let mut policy = inputs::policy(&self.name(Part::Policy)?)?;
-        for setting in self.of(Part::Policy) {
-            let text = patch(&policy.to_text(), setting)?;
-            policy = PolicyConfig::from_text(&text).map_err(|error| refused(setting, &error))?;
-        }
-        Ok(policy)
+        let policy = inputs::policy(&self.name(Part::Policy)?)?;
+        set_policy(policy, self.of(Part::Policy)).map_err(ExperimentError::from)
     }
+}
+
+/// Puts settings into a workload.
+///
+/// # Errors
+/// If one is wrong.
+pub(crate) fn set_workload<'a>(
+    workload: &mut WorkloadInput,
+    settings: impl Iterator<Item = &'a Setting>,
+) -> Result<(), ExperimentError> {
+    let mut retry = workload.retry.to_text();
+    for setting in settings {
+        let path: Vec<_> = setting.key.path.iter().map(String::as_str).collect();
+        match path[..] {
+            ["concurrency"] => {
+                let clients = u32::try_from(whole(setting)?)
+                    .ok()
+                    .and_then(NonZeroU32::new);
+                let expected = "expected a whole number of clients from 1 to 4294967295";
+                workload.concurrency = Some(clients.ok_or_else(|| wrong(setting, expected))?);
+            }
+            ["duration_s"] => {
+                workload.duration = Some(Nanos::from_secs(whole(setting)?));
+            }
+            ["limit"] => workload.limit = Some(whole(setting)?),
+            ["output_tokens"] => {
+                let output = Tokens(whole(setting)?.max(1));
+                workload.output = Some(output);
+                if let Source::Single(single) = &mut workload.source {
+                    single.output = output;
+                }
+            }
+            ["cached" | "prompt_tokens"] => single_setting(workload, setting)?,
+            ["measure"] => {
+                let window = setting.value.to_string().parse();
+                workload.measure = window.map_err(|message: String| wrong(setting, message))?;
+            }
+            ["rate"] => workload.rate = Some(number(setting)?),
+            ["retry"] => {
+                let expected = "expected a table, as in retry = { tries = 3 }";
+                return Err(wrong(setting, expected).into());
+            }
+            ["retry", ..] => {
+                retry = patch_below(&retry, &setting.key.path[1..], setting)?;
+                workload.retry = RetryConfig::from_text(&retry).map_err(|error| {
+                    let (expected, found) = (error.expected, error.found);
+                    wrong(setting, format!("expected {expected}, found {found}"))
+                })?;
+            }
+            ["classes", class] => workload.classes.set(class, number(setting)?)?,
+            ["requests"] => workload.requests = Some(whole(setting)?),
+            ["seed"] => workload.seed = whole(setting)?,
+            ["speed"] => workload.speed = number(setting)?,
+            _ => {
+                let expected = "expected name, cached, classes, concurrency, duration_s, limit, measure, output_tokens, prompt_tokens, rate, requests, retry, seed or speed";
+                return Err(wrong(setting, format!("unknown key, {expected}")).into());
+            }
+        }
+    }
+    workload.check()?;
+    Ok(())
+}
+
+/// A cluster with settings of its profiles and its own put in.
+///
+/// # Errors
+/// If one is wrong.
+pub(crate) fn set_cluster<'a>(
+    mut cluster: ClusterConfig,
+    profile_settings: impl Iterator<Item = &'a Setting>,
+    settings: impl Iterator<Item = &'a Setting>,
+) -> Result<ClusterConfig, ExperimentError> {
+    // As in their files: those of a cluster that compresses are of compressed KV.
+    let mut profiles = cluster.profile_texts();
+    for setting in profile_settings {
+        for profile in &mut profiles {
+            *profile = patch(profile, setting)?;
+            inputs::profile_of(profile).map_err(|error| refused(setting, &error))?;
+        }
+        cluster = clustered(cluster.text().clone(), &profiles)
+            .map_err(|error| refused(setting, &error))?;
+    }
+    let mut text = toml::Value::try_from(cluster.text()).expect("text forms are TOML");
+    // What is wrong with one setting alone may be right with those behind it; what is wrong with all of them is the
+    // fault of the first with which it was.
+    let mut fault = None;
+    for setting in settings {
+        let value = toml::Value::try_from(&setting.value).expect("a plain value");
+        put(&mut text, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
+        let parsed: Result<ClusterText, _> = text.clone().try_into();
+        let parsed = parsed.map_err(|error: toml::de::Error| wrong(setting, error.message()));
+        let found = parsed
+            .and_then(|text| clustered(text, &profiles).map_err(|error| refused(setting, &error)));
+        match found {
+            Ok(found) => (cluster, fault) = (found, None),
+            Err(error) => {
+                let same = |fault: &SpecError| fault.message == error.message;
+                fault = fault.filter(same).or(Some(error));
+            }
+        }
+    }
+    fault.map_or(Ok(cluster), |error| Err(error.into()))
+}
+
+/// A policy with settings put in.
+///
+/// # Errors
+/// If one is wrong.
+pub(crate) fn set_policy<'a>(
+    mut policy: PolicyConfig,
+    settings: impl Iterator<Item = &'a Setting>,
+) -> Result<PolicyConfig, SpecError> {
+    for setting in settings {
+        let text = patch(&policy.to_text(), setting)?;
+        policy = PolicyConfig::from_text(&text).map_err(|error| refused(setting, &error))?;
+    }
+    Ok(policy)
 }
 
 /// A cluster of these profiles.

@@ -19,7 +19,7 @@ use crate::run::{RunConfig, RunResult, Transfers};
 use crate::stats::{Spread, Summary};
 use crate::tiers::TiersReport;
 use classes::Beginnings;
-use conductor_core::config::{Role, Slo};
+use conductor_core::config::{PolicyConfig, Role, Slo};
 use conductor_core::units::Nanos;
 use serde::Serialize;
 use std::num::NonZeroU32;
@@ -49,6 +49,9 @@ pub struct RunReport {
     /// How many clients a closed loop had; absent if requests arrived when the workload said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<NonZeroU32>,
+    /// Which requests count; absent if all do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredReport>,
     /// Requests that arrived; a request that is tried again is the same request.
     pub requests: u64,
     /// Tries of all requests.
@@ -158,6 +161,18 @@ pub struct RunReport {
     pub digest: String,
 }
 
+/// A part of the requests, by their arrival: a report counts no others. Loads are those of its
+/// samples, without idle time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct MeasuredReport {
+    /// The first stamp of the trace that counts.
+    pub from_s: f64,
+    /// The first that does not any more; `null` if all to the end count.
+    pub until_s: Option<f64>,
+    /// Simulated time at `from_s`: rates are over the time from then on.
+    pub begins_s: f64,
+}
+
 /// The limits that a report judges by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SloReport {
@@ -227,6 +242,8 @@ pub struct RunLabels {
     pub cpu_s: f64,
     /// See [`RunReport::peak_rss_mb`].
     pub peak_rss_mb: f64,
+    /// See [`RunReport::measured`]. The records are those that count.
+    pub measured: Option<MeasuredReport>,
 }
 
 impl RunReport {
@@ -245,6 +262,8 @@ impl RunReport {
             records.iter().filter(met)
         };
         let simulated_s = result.simulated.as_secs_f64();
+        let begins_s = labels.measured.map_or(0.0, |measured| measured.begins_s);
+        let measured_s = simulated_s - begins_s;
         let prefills = || {
             let all = records.iter().map(|record| (record, record.prefills()));
             all.filter(|(_, prefills)| prefills.count > 0)
@@ -255,7 +274,14 @@ impl RunReport {
                 .filter(|record| record.outcome == Outcome::Completed)
         };
         let first_try_completed = completed().filter(|record| record.tries == 1).count() as u64;
+        // Idle time is counted over the whole run only; stamps never fall from sample to sample.
+        let idle = if labels.measured.is_some() {
+            0
+        } else {
+            result.timeline.idle
+        };
         let pools = &result.timeline.pools;
+        let pools = &pools[pools.partition_point(|sample| sample.at.as_secs_f64() < begins_s)..];
         let (from, to) = arrivals_between(records).unwrap_or_default();
         let steady = || {
             let within = move |at: Nanos| (from..=to).contains(&at.as_secs_f64());
@@ -271,6 +297,7 @@ impl RunReport {
             speed: labels.speed,
             retry: config.retry.to_text(),
             concurrency: config.closed_loop,
+            measured: labels.measured,
             requests: records.len() as u64,
             attempts: records.iter().map(|record| u64::from(record.tries)).sum(),
             completed: completed().count() as u64,
@@ -291,10 +318,10 @@ impl RunReport {
             tbt_ratio: within::tbt_share(records, policy.slo.tbt),
             tbt_within: TbtWithin::of(records),
             slo: SloReport::of(policy.slo),
-            goodput_rps: ratio(effective().count() as f64, simulated_s),
+            goodput_rps: ratio(effective().count() as f64, measured_s),
             goodput_tokens_per_s: ratio(
                 effective().map(|record| record.output.0).sum::<u64>() as f64,
-                simulated_s,
+                measured_s,
             ),
             hit_ratio_tokens: ratio(
                 prefills().map(|(_, all)| all.hit.0).sum::<u64>() as f64,
@@ -311,14 +338,8 @@ impl RunReport {
                     .sum::<u64>() as f64,
             ),
             prefill_gpu_s_mean: Summary::of(prefills().map(|(_, all)| all.time).collect()).mean,
-            prefill_load: Spread::of(
-                pools.iter().map(|sample| sample.prefill_load),
-                result.timeline.idle,
-            ),
-            decode_load: Spread::of(
-                pools.iter().map(|sample| sample.decode_load),
-                result.timeline.idle,
-            ),
+            prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load), idle),
+            decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load), idle),
             steady_prefill_load: Spread::of(steady().map(|sample| sample.prefill_load), 0),
             steady_decode_load: Spread::of(steady().map(|sample| sample.decode_load), 0),
             load_correlation: arrivals_between(records)
@@ -357,6 +378,16 @@ impl RunReport {
             digest: result.digest.clone(),
         }
     }
+}
+
+/// The requests that completed within the limits of their class.
+pub fn effective<'a>(
+    policy: &'a PolicyConfig,
+    records: &'a [RequestRecord],
+) -> impl Iterator<Item = &'a RequestRecord> {
+    let beginnings = Beginnings::of(policy, records);
+    let met = move |record: &&RequestRecord| beginnings.effective(policy, record);
+    records.iter().filter(met)
 }
 
 /// From a tenth of the way between the first and the last arrival, when the pools have filled, to the last, in

@@ -108,6 +108,7 @@ pub(crate) fn workload(args: &WorldArgs) -> Result<WorkloadInput, Failure> {
     };
     workload.speed = args.speed;
     workload.limit = args.limit;
+    workload.measure = args.measure.unwrap_or_default();
     workload.requests = args.requests;
     workload.rate = args.rate;
     workload.grid_s = args.grid;

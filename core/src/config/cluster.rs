@@ -9,8 +9,8 @@ mod text;
 
 pub use text::{ClusterText, EstimateText, KvText, LimitsText, NetworkText, NodesText, TruthText};
 
-use super::Compression;
 use super::profile::{bandwidth, checked_name, within};
+use super::{Compression, Price};
 use super::{ConfigError, Profile, ProfileText};
 use crate::cost::{CostModel, Costs, Factor, Pipeline, PromptCost, Scaled};
 use crate::units::Tokens;
@@ -79,6 +79,8 @@ pub struct ClusterConfig {
     pub estimate_prefill: Factor,
     /// Factor on estimated decode steps.
     pub estimate_decode: Factor,
+    /// What it costs, if its file says so.
+    pub price: Option<Price>,
     text: ClusterText,
 }
 
@@ -173,12 +175,14 @@ impl ClusterConfig {
             ssd_gbytes_per_s: None,
             pipeline: pipeline.filter(|_| role == Role::Prefill),
             chunk_tokens: None,
+            price_per_hour: None,
         };
         Self::from_text(
             ClusterText {
                 name: name.to_string(),
                 profile: profile.to_string(),
                 block_tokens: default_block(),
+                currency: None,
                 nodes: groups.iter().map(group).collect(),
                 coupled,
                 kv: None,
@@ -364,6 +368,7 @@ impl ClusterConfig {
             )?,
             estimate_prefill: factor("estimate.prefill_factor", text.estimate.prefill_factor)?,
             estimate_decode: factor("estimate.decode_factor", text.estimate.decode_factor)?,
+            price: Price::of(&text)?,
             text,
         })
     }

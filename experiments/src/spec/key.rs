@@ -19,7 +19,7 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Where requests come from: `name`, `cached` (of a single request), `classes`, `concurrency`, `duration_s`,
-    /// `limit`, `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below
+    /// `limit`, `measure` (a window, `600..1800`), `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below
     /// `retry` how clients try again (`conductor_sim::RetryText`).
     Workload,
     /// A cluster file's keys.
@@ -39,7 +39,7 @@ impl Key {
     ///
     /// # Errors
     /// Says what was expected.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split('.').map(str::to_string);
         let part = match parts.next().as_deref() {
             Some("workload") => Part::Workload,

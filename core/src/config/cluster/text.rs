@@ -18,6 +18,9 @@ pub struct ClusterText {
     /// Tokens in a KV block, 16 to 4096.
     #[serde(default = "default_block")]
     pub block_tokens: u64,
+    /// What prices are in, for example `USD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// `[[nodes]]`: groups of equal nodes, in order.
     pub nodes: Vec<NodesText>,
     /// `[coupled]`: how coupled nodes batch.
@@ -73,6 +76,9 @@ pub struct NodesText {
     /// Prefill: longest piece of a prompt that is computed at once, if not the profile's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_tokens: Option<u64>,
+    /// What one machine of this group costs an hour; see [`super::super::Price`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_hour: Option<f64>,
 }
 
 /// `[kv]`: compression of KV outside HBM.

@@ -1,0 +1,544 @@
+//! What a search turns: one setting of a job, or the shape of its cluster.
+//!
+//! A knob is any dotted key that a specification can set ([`Key`]), or one of two that go through several keys at once:
+//! `split`, the prefill nodes of a cluster whose number of nodes stays, and `nodes`, the number of nodes of a cluster whose
+//! shares stay. Its values are a range or a list of choices.
+//!
+//! Values of a range have three significant digits: what is found can be typed, and does not depend on the last bits of a
+//! logarithm.
+
+use crate::error::ExperimentError;
+use crate::execute::Job;
+use crate::plan::{set_cluster, set_policy, set_workload};
+use crate::shape;
+use crate::spec::{Key, Part, Setting, Value};
+use std::fmt;
+use std::str::FromStr;
+
+/// One thing that can be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knob {
+    /// A key of the workload, the cluster, the profiles or the policy.
+    Key(Key),
+    /// Prefill nodes; the rest of the cluster's nodes decode.
+    Split,
+    /// Nodes in all, with the cluster's own shares.
+    Nodes,
+}
+
+/// How a range is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// By differences.
+    Linear,
+    /// By quotients.
+    Log,
+}
+
+/// The values that a knob may have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Domain {
+    /// Numbers from `low` to `high`, both included.
+    Range {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+        /// How it is walked.
+        scale: Scale,
+        /// True: whole numbers only.
+        whole: bool,
+    },
+    /// One of these.
+    Choices(Vec<Value>),
+}
+
+/// A knob and what it may be set to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// What is set.
+    pub knob: Knob,
+    /// To what.
+    pub domain: Domain,
+}
+
+impl Knob {
+    /// Sets it in a job.
+    ///
+    /// # Errors
+    /// If the part's own parser refuses the value; one line that names the key.
+    pub fn set(&self, job: &mut Job, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Key(key) => set_key(job, key, value),
+            Self::Split | Self::Nodes => {
+                let wrong = |message: String| format!("`{self}`: {message}");
+                let expected = || format!("`{self}`: expected a whole number, found {value}");
+                let Value::Whole(count @ 1..) = value else {
+                    return Err(expected());
+                };
+                without_faults(job, self)?;
+                job.cluster = match self {
+                    Self::Split => {
+                        let total = shape::split_of(&job.cluster).map_err(wrong)?;
+                        let (total, prefill) = (total.0 + total.1, count.unsigned_abs());
+                        let decode = total.checked_sub(prefill).filter(|decode| *decode > 0);
+                        let range = || wrong(format!("expected 1 to {}, found {count}", total - 1));
+                        shape::split(&job.cluster, prefill, decode.ok_or_else(range)?)
+                    }
+                    Self::Nodes | Self::Key(_) => shape::scaled(&job.cluster, count.unsigned_abs()),
+                }
+                .map_err(wrong)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// What it is in a job, where that is one value that is written down.
+    #[must_use]
+    pub fn current(&self, job: &Job) -> Option<Value> {
+        match self {
+            Self::Split => {
+                let (prefill, _) = shape::split_of(&job.cluster).ok()?;
+                Some(Value::Whole(prefill as i64))
+            }
+            Self::Nodes => Some(Value::Whole(job.cluster.nodes.len() as i64)),
+            Self::Key(key) => {
+                let text = match key.part {
+                    Part::Cluster => toml::Value::try_from(job.cluster.text()).ok()?,
+                    Part::Policy => toml::Value::try_from(job.policy.to_text()).ok()?,
+                    Part::Profile => {
+                        toml::Value::try_from(job.cluster.profile_texts().first()?).ok()?
+                    }
+                    Part::Workload => {
+                        let speed = key.path == ["speed"];
+                        return speed.then_some(Value::Number(job.workload.speed));
+                    }
+                    Part::Pool | Part::Seed => return None,
+                };
+                look_up(&text, &key.path)?.clone().try_into().ok()
+            }
+        }
+    }
+
+    /// True if it is part of a policy file.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        matches!(self, Self::Key(key) if key.part == Part::Policy)
+    }
+
+    /// True if it is part of a cluster file.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        match self {
+            Self::Key(key) => key.part == Part::Cluster,
+            Self::Split | Self::Nodes => true,
+        }
+    }
+}
+
+/// Faults name nodes by their number.
+fn without_faults(job: &Job, what: &impl fmt::Display) -> Result<(), String> {
+    match job.faults.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "`{what}`: expected no faults, which name nodes by number"
+        )),
+    }
+}
+
+fn set_key(job: &mut Job, key: &Key, value: &Value) -> Result<(), String> {
+    let setting = Setting {
+        key: key.clone(),
+        value: value.clone(),
+        line: 1,
+    };
+    let (one, none) = (|| std::iter::once(&setting), std::iter::empty());
+    let said = |error: ExperimentError| match error {
+        ExperimentError::Spec(error) => format!("`{}`: {}", error.key, error.message),
+        other => format!("`{key}`: {other}"),
+    };
+    match key.part {
+        Part::Workload => set_workload(&mut job.workload, one()).map_err(said)?,
+        Part::Policy => {
+            let policy = set_policy(job.policy.clone(), one());
+            job.policy = policy.map_err(|error| said(error.into()))?;
+        }
+        Part::Cluster | Part::Profile => {
+            let cluster = job.cluster.clone();
+            let nodes = cluster.nodes.len();
+            let cluster = match key.part {
+                Part::Cluster => set_cluster(cluster, none, one()),
+                _ => set_cluster(cluster, one(), none),
+            };
+            job.cluster = cluster.map_err(said)?;
+            if job.cluster.nodes.len() != nodes {
+                without_faults(job, key)?;
+            }
+            job.workload.block = job.cluster.block;
+            job.workload
+                .check()
+                .map_err(|error| format!("`{key}`: {error}"))?;
+        }
+        Part::Pool | Part::Seed => unreachable!("parsing has refused them"),
+    }
+    Ok(())
+}
+
+/// The value at a path; in a list, that of the first element, or of the first whose `role` is the path's next part.
+fn look_up<'a>(place: &'a toml::Value, path: &[String]) -> Option<&'a toml::Value> {
+    match (place, path) {
+        (place, []) => Some(place),
+        (toml::Value::Array(elements), [role, rest @ ..]) => {
+            let has = |e: &&toml::Value| e.get("role").and_then(toml::Value::as_str) == Some(role);
+            match elements.iter().find(has) {
+                Some(element) => look_up(element, rest),
+                None => look_up(elements.first()?, path),
+            }
+        }
+        (toml::Value::Table(table), [key, rest @ ..]) => look_up(table.get(key)?, rest),
+        _ => None,
+    }
+}
+
+impl FromStr for Knob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "split" => return Ok(Self::Split),
+            "nodes" => return Ok(Self::Nodes),
+            _ => {}
+        }
+        let parsed = Key::parse(text)
+            .ok()
+            .filter(|key| !matches!(key.part, Part::Pool | Part::Seed) && !key.path.is_empty());
+        parsed.map(Self::Key).ok_or_else(|| {
+            format!(
+                "expected split, nodes, or a key below workload, cluster, profile or policy (\"policy.prefill.balancing_threshold\"), \
+                 found \"{text}\""
+            )
+        })
+    }
+}
+
+impl fmt::Display for Knob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(f),
+            Self::Split => f.write_str("split"),
+            Self::Nodes => f.write_str("nodes"),
+        }
+    }
+}
+
+impl Domain {
+    /// The value at a place from 0 to 1.
+    #[must_use]
+    pub fn at(&self, place: f64) -> Value {
+        match self {
+            Self::Choices(choices) => {
+                let index = (place * choices.len() as f64) as usize;
+                choices[index.min(choices.len() - 1)].clone()
+            }
+            Self::Range {
+                low, high, scale, ..
+            } => {
+                let value = match scale {
+                    Scale::Linear => low + (high - low) * place,
+                    Scale::Log => low * libm::pow(high / low, place),
+                };
+                self.value(value)
+            }
+        }
+    }
+
+    /// A number as a value of this range: whole, or with three significant digits, and within it.
+    #[must_use]
+    pub fn value(&self, number: f64) -> Value {
+        match self {
+            Self::Range {
+                low,
+                high,
+                whole: true,
+                ..
+            } => Value::Whole(number.round().clamp(*low, *high) as i64),
+            Self::Range { low, high, .. } => {
+                let rounded: f64 = format!("{number:.2e}").parse().expect("a number");
+                Value::Number(rounded.clamp(*low, *high))
+            }
+            Self::Choices(choices) => choices[0].clone(),
+        }
+    }
+
+    /// How many values it has, if that is a number that can be counted to.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Self::Choices(choices) => Some(choices.len() as u64),
+            Self::Range {
+                low,
+                high,
+                whole: true,
+                ..
+            } => Some((high - low) as u64 + 1),
+            Self::Range { .. } => None,
+        }
+    }
+}
+
+impl Param {
+    /// Checks both ends, or every choice, in a job. A range between whole numbers of a key that takes no others is one of
+    /// whole numbers.
+    ///
+    /// # Errors
+    /// If a value is refused; one line that names the key.
+    pub fn checked(mut self, job: &Job) -> Result<Self, String> {
+        let takes = |value: &Value| self.knob.set(&mut job.clone(), value);
+        match &mut self.domain {
+            Domain::Choices(choices) => choices.iter().try_for_each(takes)?,
+            Domain::Range {
+                low, high, whole, ..
+            } => {
+                let ends_whole = low.fract().abs() + high.fract().abs() <= 0.0;
+                let fraction = Value::Number(*low + (*high - *low) * 0.437_219);
+                if !*whole && ends_whole && takes(&fraction).is_err() {
+                    *whole = takes(&Value::Whole(*low as i64)).is_ok();
+                }
+                if *whole && !ends_whole {
+                    return Err(format!(
+                        "`{}`: expected whole numbers as its ends",
+                        self.knob
+                    ));
+                }
+                for end in [*low, *high] {
+                    takes(&match whole {
+                        true => Value::Whole(end as i64),
+                        false => Value::Number(end),
+                    })?;
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl FromStr for Param {
+    type Err = String;
+
+    /// `KEY=LOW..HIGH`, with `:log` or `:int` behind it, or `KEY=a,b,c`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("expected KEY=LOW..HIGH (:log, :int) or KEY=a,b,c, found \"{text}\"");
+        let (knob, domain) = text.split_once('=').ok_or_else(form)?;
+        let knob: Knob = knob.trim().parse()?;
+        let Some((low, rest)) = domain.split_once("..") else {
+            let choices: Vec<Value> = domain.split(',').map(|one| plain(one.trim())).collect();
+            let twice = choices
+                .iter()
+                .enumerate()
+                .any(|(i, one)| choices[..i].contains(one));
+            if twice || choices.iter().any(|one| one.to_string().is_empty()) {
+                return Err(format!(
+                    "`{knob}`: expected choices that differ, found \"{domain}\""
+                ));
+            }
+            return Ok(Self {
+                knob,
+                domain: Domain::Choices(choices),
+            });
+        };
+        let mut parts = rest.split(':');
+        let high = parts.next().unwrap_or("");
+        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.abs() <= 1e15);
+        let (Some(low), Some(high)) = (number(low), number(high)) else {
+            return Err(form());
+        };
+        let (mut scale, mut whole) = (Scale::Linear, matches!(knob, Knob::Split | Knob::Nodes));
+        for part in parts {
+            match part {
+                "log" => scale = Scale::Log,
+                "int" => whole = true,
+                _ => return Err(form()),
+            }
+        }
+        if low >= high || low.is_nan() || (scale == Scale::Log && low <= 0.0) {
+            let above = if scale == Scale::Log {
+                ", LOW above 0"
+            } else {
+                ""
+            };
+            return Err(format!(
+                "`{knob}`: expected LOW below HIGH{above}, found {domain}"
+            ));
+        }
+        Ok(Self {
+            knob,
+            domain: Domain::Range {
+                low,
+                high,
+                scale,
+                whole,
+            },
+        })
+    }
+}
+
+impl fmt::Display for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=", self.knob)?;
+        match &self.domain {
+            Domain::Choices(choices) => {
+                let choices: Vec<String> = choices.iter().map(Value::to_string).collect();
+                f.write_str(&choices.join(","))
+            }
+            Domain::Range {
+                low,
+                high,
+                scale,
+                whole,
+            } => {
+                write!(f, "{low}..{high}")?;
+                f.write_str(if *scale == Scale::Log { ":log" } else { "" })?;
+                f.write_str(if *whole { ":int" } else { "" })
+            }
+        }
+    }
+}
+
+/// A choice as typed: a flag, a number or a name.
+fn plain(text: &str) -> Value {
+    match (text.parse(), text.parse(), text.parse::<f64>()) {
+        (Ok(flag), _, _) => Value::Flag(flag),
+        (_, Ok(whole), _) => Value::Whole(whole),
+        (_, _, Ok(number)) if number.is_finite() => Value::Number(number),
+        _ => Value::Text(text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::{self, WorkloadInput};
+    use conductor_sim::FaultPlan;
+
+    pub(crate) fn job(cluster: &str, policy: &str) -> Job {
+        Job {
+            workload: WorkloadInput::workload(inputs::DEFAULT_WORKLOAD).expect("built in"),
+            cluster: inputs::cluster(cluster, None).expect("built in"),
+            policy: inputs::policy(policy).expect("built in"),
+            faults: FaultPlan::default(),
+            seed: 1,
+            node_samples: false,
+        }
+    }
+
+    fn param(text: &str, job: &Job) -> Result<Param, String> {
+        text.parse::<Param>()?.checked(job)
+    }
+
+    #[test]
+    fn any_key_can_be_set_and_is_then_what_it_is() {
+        let mut job = job("8p8d", "kvcache-centric+early-predicted");
+        for (key, before, after) in [
+            (
+                "policy.prefill.balancing_threshold",
+                Some(Value::Number(1.5)),
+                Value::Number(2.0),
+            ),
+            (
+                "policy.admission.predictor.decode_s",
+                Some(Value::Number(46.0)),
+                Value::Number(30.0),
+            ),
+            (
+                "policy.decode.select",
+                Some(Value::Text("least-tbt".into())),
+                Value::Text("least-loaded".into()),
+            ),
+            (
+                "cluster.nodes.prefill.chunk_tokens",
+                None,
+                Value::Whole(4096),
+            ),
+            (
+                "workload.speed",
+                Some(Value::Number(1.0)),
+                Value::Number(3.0),
+            ),
+            ("split", Some(Value::Whole(8)), Value::Whole(10)),
+            ("nodes", Some(Value::Whole(16)), Value::Whole(8)),
+        ] {
+            let knob: Knob = key.parse().expect(key);
+            assert_eq!(knob.current(&job), before, "{key}");
+            knob.set(&mut job, &after).expect(key);
+            assert_eq!(knob.current(&job), Some(after), "{key}");
+        }
+        // 10:6 of 16 is 5:3 of 8.
+        assert_eq!(job.cluster.name, "a800-5p3d");
+    }
+
+    #[test]
+    fn ranges_know_whether_they_are_whole() {
+        let job = job("8p8d", "kvcache-centric");
+        let found = param("cluster.nodes.cache_tokens=100000..3000000:log", &job).expect("a range");
+        let Domain::Range { whole: true, .. } = found.domain else {
+            panic!("{found:?}")
+        };
+        assert_eq!(found.domain.at(0.0), Value::Whole(100_000));
+        let found = param("policy.prefill.balancing_threshold=1..3", &job).expect("a range");
+        assert_eq!(found.domain.at(0.123_456), Value::Number(1.25));
+        assert_eq!(
+            (found.domain.count(), found.domain.at(1.0)),
+            (None, Value::Number(3.0))
+        );
+        let found = param("policy.eviction.select=lru,lfu", &job).expect("choices");
+        assert_eq!(found.domain.at(0.6), Value::Text("lfu".into()));
+        assert_eq!(found.to_string(), "policy.eviction.select=lru,lfu");
+        let found = param("split=4..12", &job).expect("a range");
+        assert_eq!(
+            (found.domain.count(), found.to_string()),
+            (Some(9), "split=4..12:int".to_string())
+        );
+    }
+
+    #[test]
+    fn bad_ones_are_refused_in_one_line() {
+        let job = job("8p8d", "random");
+        for (text, expected) in [
+            ("speed", "expected KEY=LOW..HIGH"),
+            (
+                "speed=1..2",
+                "expected split, nodes, or a key below workload",
+            ),
+            ("seed=1..2", "expected split, nodes, or a key"),
+            ("split=0..4", "`split`: expected a whole number, found 0"),
+            ("split=4..16", "`split`: expected 1 to 15, found 16"),
+            (
+                "policy.slo.ttft_s=0..5:log",
+                "expected LOW below HIGH, LOW above 0",
+            ),
+            ("policy.slo.ttft_s=5..5", "expected LOW below HIGH"),
+            ("policy.slo.ttft_s=1..5:lin", "expected KEY=LOW..HIGH"),
+            ("policy.slo.ttft_s=nan..5", "expected KEY=LOW..HIGH"),
+            (
+                "policy.prefill.balancing_threshold=1..2",
+                "has no meaning for prefill policy \"random\"",
+            ),
+            ("policy.eviction.select=lru,fifo", "unknown variant `fifo`"),
+            (
+                "policy.eviction.select=lru,lru",
+                "expected choices that differ",
+            ),
+            (
+                "cluster.nodes.count=1.5..4:int",
+                "expected whole numbers as its ends",
+            ),
+            ("workload.sped=1..2", "unknown key"),
+        ] {
+            let error = param(text, &job).expect_err(text);
+            assert!(
+                error.contains(expected) && !error.contains('\n'),
+                "{text}: {error}"
+            );
+        }
+    }
+}
