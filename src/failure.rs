@@ -1,5 +1,6 @@
 //! How a command fails: what a person reads, and the exit code that a script reads.
 
+use conductor_experiments::SearchError;
 use conductor_experiments::execute::RunError;
 use conductor_experiments::inputs::InputError;
 use conductor_sim::SimError;
@@ -78,6 +79,15 @@ impl From<RunError> for Failure {
                     Self::Invariant(error.to_string())
                 }
             },
+        }
+    }
+}
+
+impl From<SearchError> for Failure {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Setting(message) => Self::Input(message),
+            SearchError::Run(error) => error.into(),
         }
     }
 }

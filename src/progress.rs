@@ -28,6 +28,16 @@ pub(crate) fn runs(total: u64, label: &str) -> ProgressBar {
     bar
 }
 
+/// A bar over runs whose number becomes known as they are done.
+pub(crate) fn tries(label: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0).with_style(style(
+        "{prefix:>18} [{bar:30}] {pos} runs of about {len}, {elapsed} so far, about {eta} left",
+    ));
+    bar.set_prefix(label.to_string());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this file are valid")
 }

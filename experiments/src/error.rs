@@ -50,6 +50,17 @@ pub enum ExperimentError {
     },
 }
 
+/// Why a search for a setting, as of capacity or tuning, gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// A setting is refused; one line that names its key.
+    #[error("{0}")]
+    Setting(String),
+    /// A run failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
 impl ExperimentError {
     /// True if the input is wrong, false if a run failed on good input.
     #[must_use]

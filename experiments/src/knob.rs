@@ -270,6 +270,15 @@ impl Domain {
         }
     }
 
+    /// A number as a value of this range, to the last digit.
+    #[must_use]
+    pub fn exactly(&self, number: f64) -> Value {
+        match self {
+            Self::Range { whole: true, .. } => self.value(number),
+            _ => Value::Number(number),
+        }
+    }
+
     /// How many values it has, if that is a number that can be counted to.
     #[must_use]
     pub fn count(&self) -> Option<u64> {

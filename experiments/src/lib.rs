@@ -8,7 +8,9 @@
 
 pub mod blocks;
 pub mod calibrate;
+pub mod capacity;
 pub mod classes;
+pub mod confidence;
 pub mod distributions;
 mod error;
 pub mod execute;
@@ -21,6 +23,7 @@ pub mod metric;
 pub mod parallel;
 mod plan;
 pub mod pool;
+pub mod prices;
 mod published;
 pub mod report;
 mod resolved;
@@ -34,7 +37,7 @@ pub mod statistics;
 pub mod watch;
 pub mod window;
 
-pub use error::ExperimentError;
+pub use error::{ExperimentError, SearchError};
 pub use report::ExperimentReport;
 pub use resolved::{Resolved, resolved};
 pub use results::write_results;

@@ -4,7 +4,12 @@
 //! bisection, by the quotient, between the last that holds and the first that fails. What holds is not required to be
 //! monotone: the answer is the first crossing that these tries see.
 //!
-//! Not here: running something at a value, which the caller does ([`crate::runner`]).
+//! Not here: running something at a value, which the caller does ([`crate::runner`]), and answers with a stated
+//! confidence ([`crate::capacity`]).
+
+mod line;
+
+pub use line::{Crossing, Line, Seek};
 
 use crate::metric::Metric;
 use conductor_sim::RunReport;
@@ -95,12 +100,25 @@ where
 {
     fn holds(&mut self, value: f64) -> Result<bool, E> {
         let (report, out) = (self.run)(value)?;
-        let metrics = self
-            .conditions
+        let tried = Try::of(self.conditions, value, &report);
+        let holds = tried.holds;
+        self.tries.push(tried);
+        if holds || self.best.is_none() {
+            self.best = Some(out);
+        }
+        Ok(holds)
+    }
+}
+
+impl Try {
+    /// What the conditions say of a run at `value`.
+    #[must_use]
+    pub fn of(conditions: &[Condition], value: f64, report: &RunReport) -> Self {
+        let metrics = conditions
             .iter()
-            .map(|condition| condition.metric.of(&report));
+            .map(|condition| condition.metric.of(report));
         let metrics: Vec<f64> = metrics.collect();
-        let normalised = self.conditions.iter().zip(&metrics);
+        let normalised = conditions.iter().zip(&metrics);
         let normalised = normalised.map(|(condition, metric)| match condition.bound {
             Bound::AtMost => metric / condition.limit,
             Bound::AtLeast => condition.limit / metric,
@@ -108,16 +126,12 @@ where
         let normalised: Vec<f64> = normalised.collect();
         // What is not a number does not hold.
         let holds = normalised.iter().all(|share| *share <= 1.0);
-        self.tries.push(Try {
+        Self {
             value,
             metrics,
             normalised,
             holds,
-        });
-        if holds || self.best.is_none() {
-            self.best = Some(out);
         }
-        Ok(holds)
     }
 }
 
@@ -146,8 +160,14 @@ pub fn largest<T, E>(
         value = next;
     }
     let grid = value;
+    let line = Line {
+        low: range.low,
+        high: range.high,
+        whole: false,
+        tolerance: range.tolerance,
+    };
     while fails.is_none() && value < range.high {
-        let next = (2.0 * value).min(range.high);
+        let next = line.further(value);
         match search.holds(next)? {
             true => value = next,
             false => fails = Some(next),
@@ -156,13 +176,7 @@ pub fn largest<T, E>(
     if value > 0.0
         && let Some(fails) = &mut fails
     {
-        while *fails > value * (1.0 + range.tolerance) {
-            let middle = (value * *fails).sqrt();
-            match search.holds(middle)? {
-                true => value = middle,
-                false => *fails = middle,
-            }
-        }
+        (value, *fails) = line.narrowed(value, *fails, |middle| search.holds(middle))?;
     }
     let answer = Answer {
         value,

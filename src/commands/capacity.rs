@@ -1,36 +1,173 @@
-//! `conductor capacity`: the largest load within limits, for one cluster or several side by side.
+//! `conductor capacity`: how much a cluster carries within limits, for one or several side by side.
 //!
-//! Not here: the search itself (`conductor_experiments::search`).
+//! Not here: the search (`conductor_experiments::capacity`), and how answers are shown ([`answer`]).
+
+mod answer;
 
 use super::replay;
 use crate::args::CapacityArgs;
 use crate::failure::Failure;
 use crate::{progress, render};
-use conductor_experiments::execute::{Done, Job, execute};
+use answer::Answers;
+use conductor_experiments::capacity::{Effort, Goal, Question, find};
+use conductor_experiments::confidence::Rule;
+use conductor_experiments::execute::Job;
+use conductor_experiments::knob::{Domain, Knob, Param};
 use conductor_experiments::metric::Metric;
 use conductor_experiments::parallel::in_parallel;
-use conductor_experiments::search::{Answer, Bound, Condition, Range, largest};
-use conductor_experiments::statistics::Estimate;
-use conductor_sim::Observer;
-use serde_json::{Value, json};
-
-/// What one search found: the answer, and the run at it.
-struct Found {
-    answer: Answer,
-    /// Requests a second at the answer; 0 if nothing holds.
-    rps: f64,
-    done: Done,
-}
+use conductor_experiments::search::{Bound, Condition, Line, Seek};
+use std::sync::Mutex;
 
 pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
     let conditions = conditions(args)?;
-    let range = range(args)?;
+    let rule = rule(args)?;
+    let (line, goal) = (speeds(args)?, asked(args));
+    together(args, &goal)?;
+    let one = [args.world.cluster.clone()];
+    let clusters = if args.clusters.is_empty() {
+        &one[..]
+    } else {
+        &args.clusters
+    };
+    let mut questions: Vec<(Job, Goal)> = Vec::new();
+    for cluster in clusters {
+        let mut world = args.world.clone();
+        world.cluster.clone_from(cluster);
+        let job = replay::job(&world, &args.policy)?;
+        let goal = goal_of(args, &goal, line, &job)?;
+        questions.push((job, goal));
+    }
+    let threads = args.jobs.map_or_else(replay::processors, usize::from);
+    let beside = threads.min(questions.len());
+    let bar = progress::tries("capacity");
+    let efforts = Mutex::new(vec![Effort { done: 0, left: 0 }; questions.len()]);
+    let found = in_parallel(questions.len(), beside, |place| {
+        let (job, goal) = &questions[place];
+        let progress = |effort: Effort| {
+            let mut efforts = efforts.lock().expect("no thread panics with it");
+            efforts[place] = effort;
+            let done: u64 = efforts.iter().map(|effort| effort.done).sum();
+            bar.set_length(done + efforts.iter().map(|effort| effort.left).sum::<u64>());
+            bar.set_position(done);
+        };
+        let question = Question {
+            job: job.clone(),
+            conditions: &conditions,
+            rule,
+            threads: (threads / beside).max(1),
+            progress: &progress,
+        };
+        find(&question, goal).map_err(Failure::from)
+    })?;
+    bar.finish_and_clear();
+    for (found, (_, goal)) in found.iter().zip(&questions) {
+        if found.value.is_none() {
+            eprintln!(
+                "conductor: warning: {}: the limits do not hold {}",
+                found.job.cluster.name,
+                nowhere(goal)
+            );
+        }
+    }
+    let answers = Answers {
+        goal: &questions[0].1,
+        found: &found,
+        limits: conditions.iter().map(said).collect(),
+        rule,
+        tolerance: args.tolerance,
+        is_trace: args.world.trace.is_some(),
+    };
+    match args.world.json {
+        true => Ok(render::print_json(&answers.json())?),
+        false => Ok(render::print(answers.table())?),
+    }
+}
+
+/// Which of the goals.
+enum Asked {
+    Speed,
+    Setting(Param),
+    Nodes,
+    Split,
+}
+
+fn asked(args: &CapacityArgs) -> Asked {
+    match &args.search {
+        Some(param) => Asked::Setting(param.clone()),
+        None if args.fewest_nodes => Asked::Nodes,
+        None if args.best_split => Asked::Split,
+        None => Asked::Speed,
+    }
+}
+
+/// The goal for one cluster.
+fn goal_of(args: &CapacityArgs, asked: &Asked, line: Line, job: &Job) -> Result<Goal, Failure> {
+    let on_line = |knob, line, seek| Goal::Line { knob, line, seek };
+    Ok(match asked {
+        Asked::Speed => {
+            let speed: Knob = "workload.speed".parse().expect("a knob");
+            on_line(speed, line, Seek::Largest)
+        }
+        Asked::Split => Goal::BestSplit { line },
+        Asked::Nodes if args.keep_shares => {
+            let low = job.cluster.text().nodes.len() as f64;
+            let high = args.most_nodes as f64;
+            if high < low {
+                let message = format!("--most-nodes: expected at least {low}, one a group");
+                return Err(Failure::Input(message));
+            }
+            let line = Line {
+                low,
+                high,
+                whole: true,
+                tolerance: 0.0,
+            };
+            on_line(Knob::Nodes, line, Seek::Smallest)
+        }
+        Asked::Nodes => Goal::FewestNodes {
+            most: args.most_nodes,
+        },
+        Asked::Setting(param) => {
+            let wrong = |message| Failure::Input(format!("--search: {message}"));
+            let Param { knob, domain } = param.clone().checked(job).map_err(wrong)?;
+            let seek = match args.smallest {
+                true => Seek::Smallest,
+                false => Seek::Largest,
+            };
+            match domain {
+                Domain::Range {
+                    low, high, whole, ..
+                } if low > 0.0 => {
+                    let line = Line {
+                        low,
+                        high,
+                        whole,
+                        ..line
+                    };
+                    on_line(knob, line, seek)
+                }
+                Domain::Range { low, .. } => {
+                    return Err(wrong(format!(
+                        "`{knob}`: expected LOW above 0, found {low}"
+                    )));
+                }
+                Domain::Choices(_) => {
+                    return Err(wrong(format!("`{knob}`: expected a range, LOW..HIGH")));
+                }
+            }
+        }
+    })
+}
+
+/// What does not go together.
+fn together(args: &CapacityArgs, asked: &Asked) -> Result<(), Failure> {
     if args.world.trace.is_some() && args.seeds > 1 {
         return Err(Failure::Input(
             "--seeds: expected 1 with a trace, whose requests are the same for every seed"
                 .to_string(),
         ));
     }
+    let load = matches!(asked, Asked::Speed | Asked::Split);
     for (option, given, why) in [
         (
             "--out",
@@ -44,8 +181,13 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
         ),
         (
             "--concurrency",
-            args.world.concurrency.is_some(),
+            load && args.world.concurrency.is_some(),
             "a closed loop sets its own load",
+        ),
+        (
+            "--speed",
+            load && (args.world.speed - 1.0).abs() > 0.0,
+            "speed is what is sought: see --low and --high",
         ),
     ] {
         if given {
@@ -54,82 +196,51 @@ pub(crate) fn run(args: &CapacityArgs) -> Result<(), Failure> {
             )));
         }
     }
-    let one = [args.world.cluster.clone()];
-    let clusters = if args.clusters.is_empty() {
-        &one[..]
-    } else {
-        &args.clusters
-    };
-    let mut jobs: Vec<Job> = Vec::new();
-    for cluster in clusters {
-        for seed in 0..args.seeds {
-            let mut world = args.world.clone();
-            (world.cluster, world.seed) = (cluster.clone(), args.world.seed + seed);
-            let mut job = replay::job(&world, &args.policy)?;
-            // Only what is drawn or written needs samples of nodes.
-            job.node_samples = false;
-            jobs.push(job);
-        }
-    }
-    let bar = progress::runs(jobs.len() as u64, "searches");
-    let threads = args.jobs.map_or_else(replay::processors, usize::from);
-    let found = in_parallel(jobs.len(), threads, |place| {
-        let found = search(&jobs[place], &range, &conditions)?;
-        bar.inc(1);
-        Ok::<_, Failure>(found)
-    })?;
-    bar.finish_and_clear();
-    for none in found.iter().filter(|found| found.answer.value <= 0.0) {
-        let report = &none.done.report;
-        eprintln!(
-            "conductor: warning: {}, seed {}: the limits do not hold at the lowest speed, {}: see --low",
-            report.cluster, report.seed, range.low
-        );
-    }
-    let by_cluster = found.chunks(args.seeds as usize);
-    if args.world.json {
-        let capacity: Vec<Value> = by_cluster.map(as_json).collect();
-        let limits = conditions.iter().map(said).collect::<Vec<_>>();
-        return Ok(render::print_json(
-            &json!({ "limits": limits, "capacity": capacity }),
-        )?);
-    }
-    let header = [
-        "cluster",
-        "machines",
-        "speed",
-        "requests/s",
-        "a machine",
-        "fails at",
-        "tries",
-    ];
-    render::print(render::table(&header, by_cluster.map(row)))?;
-    let limits = conditions.iter().map(said).collect::<Vec<_>>().join(", ");
-    Ok(render::print(format_args!(
-        "{}, policy {}: largest speed at which {limits}; to {:.1} %.",
-        jobs[0].workload.name,
-        jobs[0].policy.name,
-        range.tolerance * 100.0
-    ))?)
+    Ok(())
 }
 
-fn search(job: &Job, range: &Range, conditions: &[Condition]) -> Result<Found, Failure> {
-    let at = |speed: f64| {
-        let mut job = job.clone();
-        job.workload.speed *= speed;
-        let done = execute(&job, Observer::default()).map_err(Failure::from)?;
-        Ok::<_, Failure>((done.report.clone(), done))
-    };
-    let (answer, done) = largest(range, conditions, at)?;
-    let arrivals = done.result.records.iter().map(|record| record.arrival);
-    let span = arrivals.max().map_or(0.0, |last| last.as_secs_f64());
-    let holds = answer.value > 0.0 && span > 0.0;
-    let rps = if holds {
-        done.report.requests as f64 / span
-    } else {
-        0.0
-    };
-    Ok(Found { answer, rps, done })
+/// Where nothing holds, in words.
+fn nowhere(goal: &Goal) -> String {
+    match goal {
+        Goal::Line {
+            knob,
+            line,
+            seek: Seek::Largest,
+        } if knob.to_string() == "workload.speed" => {
+            format!("at the lowest speed, {}: see --low", line.low)
+        }
+        Goal::Line {
+            knob,
+            line,
+            seek: Seek::Largest,
+        } => {
+            format!("at the lowest value of {knob}, {}", line.low)
+        }
+        Goal::Line {
+            knob,
+            line,
+            seek: Seek::Smallest,
+        } => {
+            format!("at the highest value of {knob}, {}", line.high)
+        }
+        Goal::FewestNodes { most } => format!("with {most} nodes: see --most-nodes"),
+        Goal::BestSplit { line } => {
+            format!(
+                "with any split at the lowest speed, {}: see --low",
+                line.low
+            )
+        }
+    }
+}
+
+fn rule(args: &CapacityArgs) -> Result<Rule, Failure> {
+    let share = args.reliability;
+    if !(0.01..=0.99).contains(&share) {
+        return Err(Failure::Input(format!(
+            "--reliability: expected a share from 0.01 to 0.99, found {share}"
+        )));
+    }
+    Ok(Rule::new(args.seeds as usize, share))
 }
 
 fn conditions(args: &CapacityArgs) -> Result<Vec<Condition>, Failure> {
@@ -192,7 +303,8 @@ fn conditions(args: &CapacityArgs) -> Result<Vec<Condition>, Failure> {
     Ok(conditions)
 }
 
-fn range(args: &CapacityArgs) -> Result<Range, Failure> {
+/// The speeds between which a load is sought.
+fn speeds(args: &CapacityArgs) -> Result<Line, Failure> {
     let wrong = |option: &str, expected: &str, found: f64| {
         Failure::Input(format!("{option}: expected {expected}, found {found}"))
     };
@@ -206,11 +318,11 @@ fn range(args: &CapacityArgs) -> Result<Range, Failure> {
     if !(1e-3..=0.5).contains(&tolerance) {
         return Err(wrong("--tolerance", "a share from 0.001 to 0.5", tolerance));
     }
-    Ok(Range {
+    Ok(Line {
         low,
         high,
+        whole: false,
         tolerance,
-        grid: vec![low],
     })
 }
 
@@ -221,55 +333,4 @@ fn said(condition: &Condition) -> String {
         Bound::AtLeast => "at least",
     };
     format!("{} is {side} {}", condition.metric, condition.limit)
-}
-
-fn estimate(found: &[Found], value: impl Fn(&Found) -> f64) -> Estimate {
-    Estimate::of(&found.iter().map(value).collect::<Vec<_>>())
-}
-
-/// Machines of the cluster, of all roles.
-fn machines(found: &[Found]) -> usize {
-    let report = &found[0].done.report;
-    report.nodes_prefill + report.nodes_decode + report.nodes_coupled
-}
-
-fn row(found: &[Found]) -> Vec<String> {
-    let with_ci = |estimate: Estimate| match estimate.ci95 {
-        Some(ci) => format!("{:.3} ± {ci:.3}", estimate.mean),
-        None => format!("{:.3}", estimate.mean),
-    };
-    let rps = estimate(found, |found| found.rps);
-    let fails = estimate(found, |found| found.answer.fails);
-    let tries: usize = found.iter().map(|found| found.answer.tries.len()).sum();
-    vec![
-        found[0].done.report.cluster.clone(),
-        machines(found).to_string(),
-        with_ci(estimate(found, |found| found.answer.value)),
-        with_ci(rps),
-        format!("{:.4}", rps.mean / machines(found).max(1) as f64),
-        match fails.mean > 0.0 {
-            true => format!("{:.3}", fails.mean),
-            false => "-".to_string(),
-        },
-        tries.to_string(),
-    ]
-}
-
-fn as_json(found: &[Found]) -> Value {
-    let (speed, rps) = (
-        estimate(found, |found| found.answer.value),
-        estimate(found, |found| found.rps),
-    );
-    json!({
-        "cluster": found[0].done.report.cluster,
-        "policy": found[0].done.report.policy,
-        "machines": machines(found),
-        "speed": { "mean": speed.mean, "ci95": speed.ci95 },
-        "requests_per_s": { "mean": rps.mean, "ci95": rps.ci95 },
-        "searches": found.iter().map(|found| json!({
-            "seed": found.done.report.seed,
-            "requests_per_s": found.rps,
-            "answer": found.answer,
-        })).collect::<Vec<_>>(),
-    })
 }
