@@ -2,9 +2,11 @@
 
 mod calibrate;
 mod capacity;
+mod tune;
 
 pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use capacity::CapacityArgs;
+pub(crate) use tune::TuneArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use conductor_experiments::window::Window;
@@ -47,9 +49,12 @@ pub(crate) enum Command {
     /// Fit a hardware profile to measurements, with its held-out error.
     #[command(long_about = calibrate::LONG_ABOUT)]
     Calibrate(CalibrateArgs),
-    /// Find the largest load that keeps the limits, for one cluster or several.
+    /// Find the largest load, the fewest nodes or the best split that keeps the limits.
     #[command(long_about = capacity::LONG_ABOUT)]
     Capacity(CapacityArgs),
+    /// Search a policy's parameters on one part of a workload, and measure the gain on another.
+    #[command(long_about = tune::LONG_ABOUT)]
+    Tune(TuneArgs),
     /// List or run the papers' experiments, draw their plots.
     #[command(subcommand)]
     Experiment(ExperimentCommand),

@@ -7,3 +7,4 @@ pub(crate) mod cost;
 pub(crate) mod experiment;
 pub(crate) mod replay;
 pub(crate) mod trace;
+pub(crate) mod tune;

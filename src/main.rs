@@ -53,6 +53,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Trace(command) => commands::trace::run(&command),
         Command::Cost(args) => commands::cost::run(&args),
         Command::Capacity(args) => commands::capacity::run(&args),
+        Command::Tune(args) => commands::tune::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Experiment(command) => commands::experiment::run(&command),
         Command::Audit(args) => commands::audit::run(&args),

@@ -241,9 +241,14 @@ impl Domain {
                 choices[index.min(choices.len() - 1)].clone()
             }
             Self::Range {
-                low, high, scale, ..
+                low,
+                high,
+                scale,
+                whole,
             } => {
                 let value = match scale {
+                    // Every whole number has an equal part of the way.
+                    Scale::Linear if *whole => low + ((high - low + 1.0) * place).floor(),
                     Scale::Linear => low + (high - low) * place,
                     Scale::Log => low * libm::pow(high / low, place),
                 };
@@ -267,6 +272,23 @@ impl Domain {
                 Value::Number(rounded.clamp(*low, *high))
             }
             Self::Choices(choices) => choices[0].clone(),
+        }
+    }
+
+    /// Where a value lies, from 0 to 1, if it is in the range.
+    #[must_use]
+    pub fn place(&self, value: &Value) -> Option<f64> {
+        match self {
+            Self::Range {
+                low, high, scale, ..
+            } => {
+                let number = value.number().filter(|n| (*low..=*high).contains(n))?;
+                Some(match scale {
+                    Scale::Linear => (number - low) / (high - low),
+                    Scale::Log => libm::log(number / low) / libm::log(high / low),
+                })
+            }
+            Self::Choices(_) => None,
         }
     }
 

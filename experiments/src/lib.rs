@@ -34,6 +34,7 @@ pub mod shape;
 pub mod single;
 pub mod spec;
 pub mod statistics;
+pub mod tune;
 pub mod watch;
 pub mod window;
 

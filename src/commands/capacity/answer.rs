@@ -103,9 +103,10 @@ impl Answers<'_> {
         for found in self.found.iter().filter(|found| !found.splits.is_empty()) {
             let _ = write!(text, "\n\n{}", splits(found));
         }
-        let side = match seek {
-            Seek::Largest => "largest",
-            Seek::Smallest => "smallest",
+        let asked = match (seek, sought.as_str()) {
+            (_, "nodes") => "fewest nodes".to_string(),
+            (Seek::Largest, sought) => format!("largest {sought}"),
+            (Seek::Smallest, sought) => format!("smallest {sought}"),
         };
         let first = &self.found[0].job;
         let exact = match self.is_whole() {
@@ -114,9 +115,10 @@ impl Answers<'_> {
         };
         let _ = write!(
             text,
-            "\n{}, policy {}: {side} {sought} at which {}{exact}.\n{}",
+            "\n{}, policy {}: {} at which {}{exact}.\n{}",
             first.workload.name,
             first.policy.name,
+            asked,
             self.limits.join(", "),
             self.confidence()
         );
@@ -127,14 +129,18 @@ impl Answers<'_> {
         {
             let _ = write!(
                 text,
-                "\n{} was chosen among several: on {} fresh seeds the limits hold on {}, which is {}.",
+                "\n{} on {} fresh seeds: the limits hold on {}, {}.",
                 found.job.cluster.name,
                 fresh.seeds.len(),
                 fresh.holding,
-                if fresh.holds {
-                    "enough"
-                } else {
-                    "not enough: take the choice for luck"
+                match (fresh.holds, self.rule.confidence) {
+                    (true, Some(confidence)) => format!(
+                        "so that they do for at least {:.0} % of workloads like these with confidence {:.1} %",
+                        self.rule.share * 100.0,
+                        confidence * 100.0
+                    ),
+                    _ => "which does not confirm the choice: use more seeds, or a cluster that is a little larger"
+                        .to_string(),
                 }
             );
         }
@@ -152,7 +158,11 @@ impl Answers<'_> {
             needed,
             confidence,
         } = self.rule;
+        let chosen = matches!(self.goal, Goal::FewestNodes { .. } | Goal::BestSplit { .. });
         match confidence {
+            Some(_) if chosen => format!(
+                "Each try holds if it does on {needed} of {seeds} seeds; what was chosen among several is judged by fresh ones."
+            ),
             Some(confidence) => format!(
                 "Confidence {:.1} %: at the answer the limits hold for at least {:.0} % of workloads like these, as they do on at \
                  least {needed} of {seeds} seeds.",
