@@ -111,7 +111,8 @@ pub(crate) struct WorldArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Count only requests that arrive in these seconds of the trace's own stamps, before --speed: 600..1800, 600.. or
-    /// ..1800. What arrives before is replayed all the same, as what fills caches and queues; what arrives after is not.
+    /// ..1800. What arrives before is replayed all the same, as what fills caches and queues; what arrives after is
+    /// not.
     #[arg(long, value_name = "FROM..UNTIL", value_parser = Window::from_str)]
     pub(crate) measure: Option<Window>,
     /// Generate this many requests.

@@ -117,11 +117,12 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
     };
     let cpu: f64 = reports.iter().map(|report| report.cpu_s).sum();
     format!(
-        "{trace}: {requests} requests, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s {pace}, \
+        "{trace}: {requests} requests{window}, {input:.1} M prompt tokens, {output:.2} M answer tokens, {simulated:.0} s {pace}, \
          on {cluster} ({p} prefill, {d} decode nodes)\n{table}{classes}\nSLO: TTFT {ttft} s, TBT {tbt} s (mean of a \
          request's longest 10 % of gaps). {clients}{oracle}{faults}Simulated in {cpu:.2} s of processor time. Digest {digest}.",
         classes = classes(reports),
         faults = faults(reports),
+        window = window(first),
         trace = first.trace,
         requests = first.requests,
         input = first.input_tokens as f64 / 1e6,
@@ -139,6 +140,18 @@ pub(crate) fn runs(reports: &[&RunReport]) -> String {
             "by run in --json"
         },
     )
+}
+
+/// Which requests count, if not all.
+fn window(report: &RunReport) -> String {
+    match report
+        .measured
+        .map(|measured| (measured.from_s, measured.until_s))
+    {
+        None => String::new(),
+        Some((from, None)) => format!(" that come from second {from} of it on"),
+        Some((from, Some(until))) => format!(" that come in seconds {from} to {until} of it"),
+    }
 }
 
 /// How requests came.

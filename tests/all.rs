@@ -5,6 +5,7 @@
 mod audit;
 mod bad_input;
 mod calibrate;
+mod capacity;
 mod cli;
 mod common;
 mod faults;
@@ -16,3 +17,4 @@ mod plots;
 mod readme;
 mod reports;
 mod tidy;
+mod tune;

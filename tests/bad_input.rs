@@ -271,6 +271,86 @@ fn what_does_not_go_together() {
         path,
         &["--effective: expected a share above 0, at most 1, found 1.5"],
     );
+    for (args, expected) in [
+        (
+            &["--fewest-nodes", "--cluster", "16"][..],
+            "expected one group of prefill nodes and one of decode nodes",
+        ),
+        (
+            &["--best-split", "--speed", "2"],
+            "--speed: expected none with capacity",
+        ),
+        (
+            &["--search", "cluster.nodes.cash=1..2"],
+            "`cluster.nodes.cash`: unknown field `cash`",
+        ),
+        (
+            &["--search", "split=0..2"],
+            "`split`: expected a whole number, found 0",
+        ),
+        (
+            &["--search", "policy.eviction.select=lru,lfu"],
+            "expected a range, LOW..HIGH",
+        ),
+        (
+            &["--seeds", "2", "--trace", "conversation"],
+            "--seeds: expected 1 with a trace",
+        ),
+        (
+            &["--reliability", "1"],
+            "--reliability: expected a share from 0.01 to 0.99, found 1",
+        ),
+    ] {
+        refused(&[&["capacity"][..], args].concat(), path, &[expected]);
+    }
+    for (args, expected) in [
+        (
+            &["--param", "policy.slo.ttft_s=1..9"][..],
+            "limits are what it is judged by",
+        ),
+        (
+            &["--param", "nodes=2..9"],
+            "the number of nodes is what all have the same",
+        ),
+        (
+            &["--param", "workload.speed=1..2"],
+            "expected split or a key of policy or cluster",
+        ),
+        (
+            &["--param", "policy.prefill.balancing_threshold=0.5..9"],
+            "expected a ratio from 1 to 1000, found 0.5",
+        ),
+        (
+            &["--train", "5.."],
+            "--train: expected a window with an end",
+        ),
+        (
+            &["--train", "5..50", "--held-out", "40..90"],
+            "--held-out: expected a window behind the training window, 5..50",
+        ),
+        (
+            &["--measure", "5..50"],
+            "--measure: expected none with tune",
+        ),
+        (
+            &["--train", "..9", "--held-out", "999990.."],
+            "window: expected one in which requests arrive, found 999990..",
+        ),
+    ] {
+        refused(
+            &[&["tune", "--requests", "50", "--tries", "1"], args].concat(),
+            path,
+            &[expected],
+        );
+    }
+    for args in [
+        ["tune", "--objective", "events"],
+        ["tune", "--param", "split"],
+        ["replay", "--measure", "9..3"],
+        ["capacity", "--search", "x=1..2"],
+    ] {
+        assert_eq!(conductor(&args, path).status.code(), Some(2), "{args:?}");
+    }
     file(path, "file", "");
     refused(
         &["replay", "--requests", "10", "--out", "file"],

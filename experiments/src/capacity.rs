@@ -1,9 +1,9 @@
 //! How much a cluster carries within limits, or how little of it is enough, with a stated confidence.
 //!
-//! Every try is a job that is run with the same seeds and judged by a [`Rule`]. Three goals: the last value of one setting
-//! at which the limits hold ([`Goal::Line`]); the fewest nodes, any split ([`nodes`]); the split of a number of nodes that
-//! carries most ([`splits`]). The last two choose among several answers, so what they chose is judged once more, on as
-//! many seeds that had no part in the choice.
+//! Every try is a job that is run with the same seeds and judged by a [`Rule`]. Three goals: the last value of one
+//! setting at which the limits hold ([`Goal::Line`]); the fewest nodes, any split ([`nodes`]); the split of a number of
+//! nodes that carries most ([`splits`]). The last two choose among several answers, so what they chose is judged once
+//! more, on as many seeds that had no part in the choice.
 //!
 //! Not here: what confidence means ([`crate::confidence`]), limits and bisection ([`crate::search`]).
 
@@ -210,8 +210,8 @@ impl<'a> Study<'a> {
         }
     }
 
-    /// Judges jobs, all at once, and keeps the one that holds with the least strain; whether each holds. `left` more tries
-    /// are expected.
+    /// Judges jobs, all at once, and keeps the one that holds with the least strain; whether each holds. `left` more
+    /// tries are expected.
     fn judged(&self, jobs: &[(Job, f64)], left: u64) -> Result<Vec<bool>, SearchError> {
         let seeds = self.question.rule.seeds;
         let total = (jobs.len() * seeds) as u64;

@@ -1,17 +1,18 @@
 //! What can be said of a limit that holds for some random workloads and not for others.
 //!
-//! A seed draws a workload. Each workload has its own capacity: the largest load, or the like, at which the limits hold.
-//! What is wanted is the load at which they hold for a share of all workloads that could be drawn; what is seen is on how
-//! many of `n` seeds they hold at the loads that were tried, each load with the same seeds (common random numbers).
+//! A seed draws a workload. Each workload has its own capacity: the largest load, or the like, at which the limits
+//! hold. What is wanted is the load at which they hold for a share of all workloads that could be drawn; what is seen
+//! is on how many of `n` seeds they hold at the loads that were tried, each load with the same seeds (common random
+//! numbers).
 //!
-//! **The rule.** A value holds if it does on at least `k` of `n` seeds, where `k` is the smallest number that fewer than 5 %
-//! of binomial draws with the share's chance would reach. If the limits are met at every value before one at which they
+//! **The rule.** A value holds if it does on at least `k` of `n` seeds, where `k` is the smallest number that fewer than
+//! 5 % of binomial draws with the share's chance would reach. If the limits are met at every value before one at which they
 //! are met, on the same seed, then the largest value that holds is an order statistic of the seeds' own capacities, and
 //! with the stated confidence the share of all workloads holds there, whatever the distribution: a one-sided,
-//! distribution-free bound on a quantile (Hahn and Meeker, *Statistical Intervals*, 1991, section 5.2.3; Conover, *Practical
-//! Nonparametric Statistics*, 3rd ed., section 3.2). It is one statement, not one for each try: where the search looked has
-//! no part in it, so nothing is to be corrected for the number of tries. With too few seeds for 95 %, all of them have
-//! to hold, and the confidence is what that gives: `1 - share^n`.
+//! distribution-free bound on a quantile (Hahn and Meeker, *Statistical Intervals*, 1991, section 5.2.3; Conover,
+//! *Practical Nonparametric Statistics*, 3rd ed., section 3.2). It is one statement, not one for each try: where the
+//! search looked has no part in it, so nothing is to be corrected for the number of tries. With too few seeds for 95 %,
+//! all of them have to hold, and the confidence is what that gives: `1 - share^n`.
 //!
 //! The same the other way: a value at which so few seeds hold that 95 % of draws would have more is refuted.
 //!
@@ -117,9 +118,9 @@ mod tests {
         );
     }
 
-    /// A noisy oracle whose answer is known: each seed's capacity is a draw, of which the true quantile is known. Over many
-    /// studies the answer is above the truth in no more than the stated share, for a skewed distribution too, and a
-    /// refuted value is below it in no more than 5 %.
+    /// A noisy oracle whose answer is known: each seed's capacity is a draw, of which the true quantile is known. Over
+    /// many studies the answer is above the truth in no more than the stated share, for a skewed distribution too, and
+    /// a refuted value is below it in no more than 5 %.
     #[test]
     fn the_stated_confidence_is_the_coverage() {
         const STUDIES: u64 = 2_000;

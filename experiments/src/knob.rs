@@ -1,11 +1,11 @@
 //! What a search turns: one setting of a job, or the shape of its cluster.
 //!
 //! A knob is any dotted key that a specification can set ([`Key`]), or one of two that go through several keys at once:
-//! `split`, the prefill nodes of a cluster whose number of nodes stays, and `nodes`, the number of nodes of a cluster whose
-//! shares stay. Its values are a range or a list of choices.
+//! `split`, the prefill nodes of a cluster whose number of nodes stays, and `nodes`, the number of nodes of a cluster
+//! whose shares stay. Its values are a range or a list of choices.
 //!
-//! Values of a range have three significant digits: what is found can be typed, and does not depend on the last bits of a
-//! logarithm.
+//! Values of a range have three significant digits: what is found can be typed, and does not depend on the last bits of
+//! a logarithm.
 
 use crate::error::ExperimentError;
 use crate::execute::Job;
@@ -318,8 +318,8 @@ impl Domain {
 }
 
 impl Param {
-    /// Checks both ends, or every choice, in a job. A range between whole numbers of a key that takes no others is one of
-    /// whole numbers.
+    /// Checks both ends, or every choice, in a job. A range between whole numbers of a key that takes no others is one
+    /// of whole numbers.
     ///
     /// # Errors
     /// If a value is refused; one line that names the key.

@@ -1,9 +1,9 @@
 //! What tokens cost on a cluster that has a price.
 //!
-//! A cluster costs the same an hour whether it is busy or not, so the price of a token is that of the time in which it is
-//! served: the price an hour over the tokens an hour. The time is the span of the arrivals, as in requests a second: in
-//! steady operation the next requests come when these have, and nobody pays for an end. Tokens are those of prompts and of
-//! answers, of completed requests; a prompt's count whether they were cached or computed, as users are billed.
+//! A cluster costs the same an hour whether it is busy or not, so the price of a token is that of the time in which it
+//! is served: the price an hour over the tokens an hour. The time is the span of the arrivals, as in requests a second:
+//! in steady operation the next requests come when these have, and nobody pays for an end. Tokens are those of prompts
+//! and of answers, of completed requests; a prompt's count whether they were cached or computed, as users are billed.
 
 use crate::execute::Done;
 use conductor_core::config::Price;

@@ -1,7 +1,7 @@
 //! How many nodes a cluster has of each kind: the same cluster, larger, smaller or split in another way.
 //!
-//! The name follows: `a800-8p8d` with ten prefill nodes of sixteen is `a800-10p6d`, and a cluster from a file has its new
-//! shape behind its own name.
+//! The name follows: `a800-8p8d` with ten prefill nodes of sixteen is `a800-10p6d`, and a cluster from a file has its
+//! new shape behind its own name.
 
 use crate::inputs::profile_of;
 use conductor_core::config::{ClusterConfig, Role};
@@ -48,8 +48,8 @@ pub fn split(cluster: &ClusterConfig, prefill: u64, decode: u64) -> Result<Clust
     )
 }
 
-/// The cluster with so many nodes in all, each group with its share: what is left by rounding down goes to the groups that
-/// lose most by it, the first of equal ones.
+/// The cluster with so many nodes in all, each group with its share: what is left by rounding down goes to the groups
+/// that lose most by it, the first of equal ones.
 ///
 /// # Errors
 /// If there are fewer nodes than groups, or a count is refused.

@@ -1,15 +1,15 @@
 //! Searching a policy's parameters for what serves one part of a workload best, and measuring the gain on another.
 //!
 //! Two windows of the same workload ([`Window`]): parameters are chosen by the first, and the choice is judged by the
-//! second, which begins where the first ends and has had no part in it. What arrives before a window is replayed and not
-//! counted: caches are as warm as they would be. The part before the training window is warm-up alone. Nothing of the
-//! held-out window is seen while training, because nothing that arrives after a window is replayed with it.
+//! second, which begins where the first ends and has had no part in it. What arrives before a window is replayed and
+//! not counted: caches are as warm as they would be. The part before the training window is warm-up alone. Nothing of
+//! the held-out window is seen while training, because nothing that arrives after a window is replayed with it.
 //!
 //! The untouched policy runs on both windows beside the winner. What is said of the gain, and how far to trust it:
 //! [`gain`]. A winner of many tries is lucky on its training window by construction; only the held-out gain counts.
 //!
-//! What can be turned is whatever a policy or a cluster file can say, but not what it is judged by: limits, classes, and
-//! the number of nodes.
+//! What can be turned is whatever a policy or a cluster file can say, but not what it is judged by: limits, classes,
+//! and the number of nodes.
 
 mod files;
 mod gain;
@@ -21,7 +21,7 @@ pub use gain::{BATCHES, Gain, Verdict};
 pub use objective::Objective;
 
 use crate::error::SearchError;
-use crate::execute::{Done, Job, execute};
+use crate::execute::{Done, Job, RunError, execute};
 use crate::inputs::InputError;
 use crate::knob::{Knob, Param};
 use crate::parallel::in_parallel;
@@ -121,13 +121,34 @@ impl Tuned {
 /// # Errors
 /// If it cannot be read.
 pub fn span(job: &Job) -> Result<Nanos, InputError> {
-    let mut workload = job.workload.clone();
-    (workload.speed, workload.measure) = (1.0, Window::default());
     let mut last = Nanos::ZERO;
-    for row in workload.open()? {
-        last = row?.arrival;
+    for row in stamps(job)? {
+        last = row?;
     }
     Ok(last)
+}
+
+/// When requests come, whatever the job's speed and window.
+fn stamps(job: &Job) -> Result<impl Iterator<Item = Result<Nanos, InputError>>, InputError> {
+    let mut workload = job.workload.clone();
+    (workload.speed, workload.measure) = (1.0, Window::default());
+    let rows = workload.open()?;
+    Ok(rows.map(|row| Ok(row?.arrival)))
+}
+
+/// Refuses a window without requests, before anything is run for the other one.
+fn not_empty(job: &Job, window: Window) -> Result<(), InputError> {
+    let inside = |at: Nanos| at >= window.from && window.until.is_none_or(|until| at < until);
+    for at in stamps(job)? {
+        if inside(at?) {
+            return Ok(());
+        }
+    }
+    Err(InputError::Range {
+        what: "window",
+        expected: "one in which requests arrive",
+        found: window.to_string(),
+    })
 }
 
 /// The parameters that a policy has and that are worth turning where none is named, each around its default.
@@ -155,7 +176,7 @@ pub fn usual_params(job: &Job) -> Vec<Param> {
         }
     };
     if has_decode_load {
-        texts.push("policy.admission.threshold=0.3..1.5");
+        texts.push("policy.admission.threshold=0.1..1.5");
         texts.push("policy.admission.decode_threshold=0.5..1.2");
     }
     texts.push("policy.decode.output_reserve_tokens=50..2000:log");
@@ -193,13 +214,16 @@ pub fn tunable(param: &Param) -> Result<(), String> {
 /// # Errors
 /// If a window has no requests, or a run fails.
 pub fn tune(study: &Study<'_>) -> Result<Tuned, SearchError> {
+    for window in [study.train, study.held_out] {
+        not_empty(&study.job, window).map_err(RunError::from)?;
+    }
     let mut proposer = Proposer::new(&study.params, study.job.seed);
     let own: Vec<_> = study
         .params
         .iter()
         .map(|param| param.knob.current(&study.job))
         .collect();
-    let untouched = study.value_of(&[study.job.clone()])?.remove(0);
+    let untouched = study.value_of(std::slice::from_ref(&study.job))?.remove(0);
     let mut tries = vec![Tried {
         number: 0,
         values: own.clone(),

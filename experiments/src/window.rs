@@ -1,9 +1,9 @@
 //! The part of a workload that is measured.
 //!
-//! A window is from one arrival time to another, in seconds of the workload's own stamps: it has the same requests at every
-//! speed. What arrives before it is replayed and not counted, so that caches, queues and batches are what they would be;
-//! what arrives after it does not arrive at all, so that a window never depends on what comes behind it. The last
-//! requests of a window therefore end in a system that empties, as those of a whole trace do.
+//! A window is from one arrival time to another, in seconds of the workload's own stamps: it has the same requests at
+//! every speed. What arrives before it is replayed and not counted, so that caches, queues and batches are what they
+//! would be; what arrives after it does not arrive at all, so that a window never depends on what comes behind it. The
+//! last requests of a window therefore end in a system that empties, as those of a whole trace do.
 //!
 //! Counts of the system rather than of requests (transfers, copies, tiers, events, role switches) are of the whole run.
 

@@ -1,7 +1,7 @@
 //! What a cluster costs an hour, where its file says so.
 //!
-//! No built-in cluster has a price, and scheduling never sees one. A price is one machine's: of a pipeline, of each of its
-//! stages. Either each group of nodes has one or none has: a part of the cluster's cost is not its cost.
+//! No built-in cluster has a price, and scheduling never sees one. A price is one machine's: of a pipeline, of each of
+//! its stages. Either each group of nodes has one or none has: a part of the cluster's cost is not its cost.
 
 use super::{ClusterText, ConfigError};
 use alloc::format;

@@ -1,8 +1,8 @@
 //! The fewest nodes that carry a load, prefill and decode nodes each as many as it takes.
 //!
-//! First the cluster's own shares, larger and smaller, by bisection: that bounds the total. Then every split of one node
-//! fewer, of two fewer, and so on, as long as any holds. A split is not tried if one that has at least as many nodes of
-//! both kinds has failed: more nodes are taken never to hurt.
+//! First the cluster's own shares, larger and smaller, by bisection: that bounds the total. Then every split of one
+//! node fewer, of two fewer, and so on, as long as any holds. A split is not tried if one that has at least as many
+//! nodes of both kinds has failed: more nodes are taken never to hurt.
 
 use super::{Found, Study, crossing};
 use crate::error::SearchError;

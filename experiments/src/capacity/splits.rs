@@ -1,10 +1,10 @@
 //! The split of a cluster's nodes into prefill and decode nodes that carries most.
 //!
 //! All splits are tried at once, at one load after the other: those that fail where another holds are out. While any
-//! holds, the load is doubled; then it is bisected between the largest at which any holds and the smallest at which none
-//! does. The answer is what trying each split by itself would give, if what holds at a load holds at every smaller one,
-//! with far fewer runs: most splits are out after the first loads. Those that are left at the end are equal to within the
-//! tolerance; of them the one with the least strain is named.
+//! holds, the load is doubled; then it is bisected between the largest at which any holds and the smallest at which
+//! none does. The answer is what trying each split by itself would give, if what holds at a load holds at every smaller
+//! one, with far fewer runs: most splits are out after the first loads. Those that are left at the end are equal to
+//! within the tolerance; of them the one with the least strain is named.
 
 use super::{Found, SplitSeen, Study};
 use crate::error::SearchError;

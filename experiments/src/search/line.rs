@@ -1,7 +1,7 @@
 //! Values in order, and the place among them where something begins to hold or ends to.
 //!
-//! From the low end up, twice as far each time, until it changes; then bisection by the quotient. Going up first is cheap:
-//! what is small is simulated fast, and the highest value may be far away.
+//! From the low end up, twice as far each time, until it changes; then bisection by the quotient. Going up first is
+//! cheap: what is small is simulated fast, and the highest value may be far away.
 
 /// Which end is sought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Where requests come from: `name`, `cached` (of a single request), `classes`, `concurrency`, `duration_s`,
-    /// `limit`, `measure` (a window, `600..1800`), `output_tokens`, `prompt_tokens` (of a single request), `rate`, `requests`, `seed`, `speed`, and below
-    /// `retry` how clients try again (`conductor_sim::RetryText`).
+    /// `limit`, `measure` (a window, `600..1800`), `output_tokens`, `prompt_tokens` (of a single request), `rate`,
+    /// `requests`, `seed`, `speed`, and below `retry` how clients try again (`conductor_sim::RetryText`).
     Workload,
     /// A cluster file's keys.
     Cluster,

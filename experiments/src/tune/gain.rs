@@ -1,12 +1,12 @@
 //! How much better one job did than another on the same requests, and how far to trust it.
 //!
-//! With several seeds each is a workload, and the differences of the seeds are independent of each other: their mean has
-//! Student's interval. With one workload its requests are not independent: what one waits for the next ones wait for too.
-//! So the method of batch means (Law, *Simulation Modeling and Analysis*, 5th ed., section 9.5.3): the window's requests
-//! in ten batches of equally many, by arrival; the metric of each batch; Student's interval of the ten paired differences.
-//! Ten are few enough for each to be long beside what couples requests, and enough for a usable interval (Schmeiser, "Batch
-//! size effects in the analysis of simulation output", *Operations Research* 30, 1982). Both policies see the same
-//! requests, so that most of what is random cancels.
+//! With several seeds each is a workload, and the differences of the seeds are independent of each other: their mean
+//! has Student's interval. With one workload its requests are not independent: what one waits for the next ones wait
+//! for too. So the method of batch means (Law, *Simulation Modeling and Analysis*, 5th ed., section 9.5.3): the
+//! window's requests in ten batches of equally many, by arrival; the metric of each batch; Student's interval of the
+//! ten paired differences. Ten are few enough for each to be long beside what couples requests, and enough for a usable
+//! interval (Schmeiser, "Batch size effects in the analysis of simulation output", *Operations Research* 30, 1982).
+//! Both policies see the same requests, so that most of what is random cancels.
 //!
 //! The interval is about this window: that other hours have other requests it cannot know.
 
@@ -105,7 +105,7 @@ fn batches(objective: &Objective, done: &Done) -> Option<Vec<f64>> {
         let (first, behind) = (border(batch), border(batch + 1));
         let last = records
             .get(behind)
-            .or(records.last())
+            .or_else(|| records.last())
             .expect("a batch has some");
         let begins_s = records[first].arrival.as_secs_f64();
         let result = RunResult {

@@ -1,11 +1,11 @@
-//! Which values are tried next: the tree-structured Parzen estimator of Bergstra et al. ("Algorithms for hyper-parameter
-//! optimization", NIPS 2011), from the crate `tpe`, one estimator a parameter.
+//! Which values are tried next: the tree-structured Parzen estimator of Bergstra et al. ("Algorithms for
+//! hyper-parameter optimization", NIPS 2011), from the crate `tpe`, one estimator a parameter.
 //!
 //! It takes numbers and choices alike, needs no gradient and stands noise, and a few dozen tries are enough for it to
 //! begin to help. The first tries are random, as its authors advise: an estimate of nothing is worth nothing.
 //!
-//! Proposals come from a seeded generator and from what was told, in the order in which it was told: the caller asks for
-//! a batch of a fixed size and tells all of it, however many runs go on at once.
+//! Proposals come from a seeded generator and from what was told, in the order in which it was told: the caller asks
+//! for a batch of a fixed size and tells all of it, however many runs go on at once.
 
 use crate::knob::{Domain, Param};
 use crate::spec::Value;

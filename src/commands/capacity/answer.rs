@@ -225,7 +225,8 @@ impl Answers<'_> {
 
 /// What each split carried.
 fn splits(found: &Found) -> String {
-    let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
+    let number =
+        |value: Option<f64>| value.map_or_else(|| "-".to_string(), |value| format!("{value:.3}"));
     let rows = found.splits.iter().map(|split| {
         vec![
             format!("{}p{}d", split.prefill, split.decode),

@@ -73,7 +73,11 @@ impl Shown<'_> {
     pub(super) fn text(&self, files: &[PathBuf]) -> String {
         let (study, tuned) = (self.study, self.tuned);
         let best = &tuned.tries[tuned.best];
-        let said = |value: &Option<Value>| value.as_ref().map_or("-".to_string(), Value::to_string);
+        let said = |value: &Option<Value>| {
+            value
+                .as_ref()
+                .map_or_else(|| "-".to_string(), Value::to_string)
+        };
         let rows = study.params.iter().enumerate().map(|(i, param)| {
             vec![
                 param.to_string(),
