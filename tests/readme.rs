@@ -37,7 +37,12 @@ fn every_command_of_the_readme_runs() {
             .any(|command| command == "cargo test --workspace"),
         "the tests are shown"
     );
-    for example in ["my-policy.toml", "classes.toml", "clusters/tiers.toml"] {
+    for example in [
+        "my-policy.toml",
+        "classes.toml",
+        "clusters/tiers.toml",
+        "clusters/prices.toml",
+    ] {
         let path = root().join("examples").join(example);
         let name = path.file_name().expect("a file");
         fs::copy(&path, folder.path().join(name)).expect("the example is there");
@@ -59,7 +64,8 @@ fn every_command_of_the_readme_runs() {
             continue; // Experiments are run by their own package's tests and by CI.
         }
         let mut args = args;
-        if ["replay", "compare"].contains(&args[0]) && !args.contains(&"--limit") {
+        let whole = args.contains(&"--limit") || args.contains(&"--measure");
+        if ["replay", "compare"].contains(&args[0]) && !whole {
             args.extend(["--limit", "200"]);
         }
         let output = conductor(&args, folder.path());

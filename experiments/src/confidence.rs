@@ -5,14 +5,14 @@
 //! is on how many of `n` seeds they hold at the loads that were tried, each load with the same seeds (common random
 //! numbers).
 //!
-//! **The rule.** A value holds if it does on at least `k` of `n` seeds, where `k` is the smallest number that fewer than
-//! 5 % of binomial draws with the share's chance would reach. If the limits are met at every value before one at which they
-//! are met, on the same seed, then the largest value that holds is an order statistic of the seeds' own capacities, and
-//! with the stated confidence the share of all workloads holds there, whatever the distribution: a one-sided,
-//! distribution-free bound on a quantile (Hahn and Meeker, *Statistical Intervals*, 1991, section 5.2.3; Conover,
-//! *Practical Nonparametric Statistics*, 3rd ed., section 3.2). It is one statement, not one for each try: where the
-//! search looked has no part in it, so nothing is to be corrected for the number of tries. With too few seeds for 95 %,
-//! all of them have to hold, and the confidence is what that gives: `1 - share^n`.
+//! **The rule.** A value holds if it does on at least `k` of `n` seeds, where `k` is the smallest number that fewer
+//! than 5 % of binomial draws with the share's chance would reach. If the limits are met at every value before one at
+//! which they are met, on the same seed, then the largest value that holds is an order statistic of the seeds' own
+//! capacities, and with the stated confidence the share of all workloads holds there, whatever the distribution: a
+//! one-sided, distribution-free bound on a quantile (Hahn and Meeker, *Statistical Intervals*, 1991, section 5.2.3;
+//! Conover, *Practical Nonparametric Statistics*, 3rd ed., section 3.2). It is one statement, not one for each try:
+//! where the search looked has no part in it, so nothing is to be corrected for the number of tries. With too few
+//! seeds for 95 %, all of them have to hold, and the confidence is what that gives: `1 - share^n`.
 //!
 //! The same the other way: a value at which so few seeds hold that 95 % of draws would have more is refuted.
 //!

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let job = replay::job(&args.world, &args.policy)?;
     let params = params(args, &job)?;
     let (train, held_out) = windows(args, &job)?;
+    args.world.check_formats()?;
     output::prepare(args.world.out.as_deref())?;
     let bar = progress::runs(0, "tune");
     let study = Study {
@@ -176,6 +177,7 @@ fn written(
         tune::write_tries(study, tuned, BufWriter::new(file))
             .map_err(|error| Failure::file(&path, error))?;
         files.push(path);
+        args.world.formats.write(folder)?;
     }
     Ok(files)
 }
