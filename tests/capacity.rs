@@ -51,6 +51,16 @@ fn a_load_is_the_last_that_enough_seeds_hold() {
         assert_eq!(holding(answer, value), (true, 5));
         let (holds, seeds) = holding(answer, fails);
         assert!(!holds && seeds < 5);
+        // Beyond, no seed is left: with five that refutes it. Not far below, one is.
+        let refuted = number(&answer["refuted"]);
+        assert_eq!(holding(answer, &answer["refuted"]), (false, 0));
+        assert!(refuted >= number(fails));
+        let tries = answer["tries"].as_array().expect("a list").iter();
+        let open = tries.filter(|tried| tried["holding"].as_u64() > Some(0));
+        let open = open
+            .map(|tried| number(&tried["value"]))
+            .fold(0.0, f64::max);
+        assert!(open < refuted && refuted <= open * 1.2);
         assert!(answer["cost"].is_null());
     }
     let rps = |answer: &Value| number(&answer["requests_per_s"]["mean"]);

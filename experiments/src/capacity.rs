@@ -1,12 +1,13 @@
 //! How much a cluster carries within limits, or how little of it is enough, with a stated confidence.
 //!
 //! Every try is a job that is run with the same seeds and judged by a [`Rule`]. Three goals: the last value of one
-//! setting at which the limits hold ([`Goal::Line`]); the fewest nodes, any split ([`nodes`]); the split of a number of
-//! nodes that carries most ([`splits`]). The last two choose among several answers, so what they chose is judged once
+//! setting at which the limits hold ([`Goal::Line`]); the fewest nodes, any split (`nodes`); the split of a number of
+//! nodes that carries most (`splits`). The last two choose among several answers, so what they chose is judged once
 //! more, on as many seeds that had no part in the choice.
 //!
 //! Not here: what confidence means ([`crate::confidence`]), limits and bisection ([`crate::search`]).
 
+mod bound;
 mod nodes;
 mod splits;
 
@@ -154,7 +155,8 @@ pub fn find(question: &Question<'_>, goal: &Goal) -> Result<Found, SearchError> 
 
 fn on_line(study: &Study<'_>, knob: &Knob, line: Line, seek: Seek) -> Result<Found, SearchError> {
     let crossing = crossing(study, knob, line, seek)?;
-    Ok(study.found(crossing, line, seek))
+    let refuted = bound::refuted(study, knob, line, seek)?;
+    Ok(study.found(crossing, refuted))
 }
 
 /// Seeks on a line, from the low end up.
@@ -164,19 +166,10 @@ fn crossing(
     line: Line,
     seek: Seek,
 ) -> Result<Crossing, SearchError> {
-    let (low, high) = (line.low, line.high);
-    let domain = Domain::Range {
-        low,
-        high,
-        scale: Scale::Log,
-        whole: line.whole,
-    };
     // What bounds the answer so far, to say how long it takes.
-    let (mut below, mut above) = (low, None);
+    let (mut below, mut above) = (line.low, None);
     line.crossing(seek, |value| {
-        let mut job = study.question.job.clone();
-        knob.set(&mut job, &domain.exactly(value))
-            .map_err(SearchError::Setting)?;
+        let job = study.at(knob, line, value)?;
         let holds = study.judged(&[(job, value)], line.left(below, above))?[0];
         match holds == (seek == Seek::Largest) {
             true => below = value,
@@ -240,6 +233,47 @@ impl<'a> Study<'a> {
         Ok(answers)
     }
 
+    /// The job with a value of a line.
+    fn at(&self, knob: &Knob, line: Line, value: f64) -> Result<Job, SearchError> {
+        let domain = Domain::Range {
+            low: line.low,
+            high: line.high,
+            scale: Scale::Log,
+            whole: line.whole,
+        };
+        let mut job = self.question.job.clone();
+        let set = knob.set(&mut job, &domain.exactly(value));
+        set.map_err(SearchError::Setting)?;
+        Ok(job)
+    }
+
+    /// The values that were tried, and whether each is refuted.
+    fn refutations(&self) -> Vec<(f64, bool)> {
+        let rule = self.question.rule;
+        let kept = self.kept.borrow();
+        let tries = kept.tries.iter();
+        tries
+            .map(|one| (one.value, rule.refutes(one.holding)))
+            .collect()
+    }
+
+    /// Tries a value that is not going to be the answer: whether it is refuted.
+    fn refuted_at(
+        &self,
+        knob: &Knob,
+        line: Line,
+        value: f64,
+        left: u64,
+    ) -> Result<bool, SearchError> {
+        let best = self.kept.borrow_mut().best.take();
+        let job = self.at(knob, line, value)?;
+        self.judged(&[(job, value)], left)?;
+        let mut kept = self.kept.borrow_mut();
+        kept.best = best;
+        let last = kept.tries.last().expect("one was just judged");
+        Ok(self.question.rule.refutes(last.holding))
+    }
+
     /// Runs jobs with the seeds from `first` on.
     fn judge(
         &self,
@@ -298,18 +332,8 @@ impl<'a> Study<'a> {
     }
 
     /// The answer from what was kept.
-    fn found(&self, crossing: Crossing, line: Line, seek: Seek) -> Found {
+    fn found(&self, crossing: Crossing, refuted: Option<f64>) -> Found {
         let kept = self.kept.take();
-        let refuting = kept
-            .tries
-            .iter()
-            .filter(|one| self.question.rule.refutes(one.holding));
-        let refuting = refuting.map(|one| one.value);
-        let refuted = match seek {
-            Seek::Largest => refuting.min_by(f64::total_cmp),
-            Seek::Smallest => refuting.max_by(f64::total_cmp),
-        };
-        debug_assert!(crossing.holds.is_none_or(|value| value >= line.low));
         let (job, runs) = match kept.best {
             Some(best) if crossing.holds.is_some() => best,
             _ => (self.question.job.clone(), kept.last),

@@ -170,7 +170,9 @@ fn set_key(job: &mut Job, key: &Key, value: &Value) -> Result<(), String> {
                 Part::Cluster => set_cluster(cluster, none, one()),
                 _ => set_cluster(cluster, one(), none),
             };
-            job.cluster = cluster.map_err(said)?;
+            let wrong = |message| format!("`{key}`: {message}");
+            let cluster = cluster.map_err(said)?;
+            job.cluster = shape::renamed(&job.cluster, cluster).map_err(wrong)?;
             if job.cluster.nodes.len() != nodes {
                 without_faults(job, key)?;
             }

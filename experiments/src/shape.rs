@@ -4,7 +4,7 @@
 //! new shape behind its own name.
 
 use crate::inputs::profile_of;
-use conductor_core::config::{ClusterConfig, Role};
+use conductor_core::config::{ClusterConfig, ClusterText, Role};
 
 /// Prefill and decode nodes of a cluster with one group of each, which is what can be split in another way.
 ///
@@ -33,19 +33,13 @@ fn expected_split(cluster: &ClusterConfig) -> String {
 /// # Errors
 /// If it cannot be split, or a count is refused.
 pub fn split(cluster: &ClusterConfig, prefill: u64, decode: u64) -> Result<ClusterConfig, String> {
-    let of = split_of(cluster)?;
+    split_of(cluster)?;
     let groups = cluster.text().nodes.iter();
     let counts = groups.map(|group| match group.role {
         Role::Prefill => prefill,
         Role::Decode | Role::Coupled => decode,
     });
-    let name = |(prefill, decode)| format!("{prefill}p{decode}d");
-    resized(
-        cluster,
-        counts.collect(),
-        &name(of),
-        &name((prefill, decode)),
-    )
+    resized(cluster, counts.collect())
 }
 
 /// The cluster with so many nodes in all, each group with its share: what is left by rounding down goes to the groups
@@ -89,34 +83,56 @@ pub fn scaled(cluster: &ClusterConfig, nodes: u64) -> Result<ClusterConfig, Stri
         counts[place] = counts[place].saturating_add_signed(step);
         left -= i128::from(step);
     }
-    let name = |counts: &[u64]| match (split_of(cluster), counts) {
-        (Ok(_), [first, second]) if cluster.text().nodes[0].role == Role::Prefill => {
-            format!("{first}p{second}d")
-        }
-        (Ok(_), [first, second]) => format!("{second}p{first}d"),
-        _ => counts.iter().sum::<u64>().to_string(),
-    };
-    let (before, after) = (name(&groups), name(&counts));
-    resized(cluster, counts, &before, &after)
+    resized(cluster, counts)
 }
 
-/// The cluster with these counts of its groups, and `after` in its name in place of `before`, or behind it.
-fn resized(
-    cluster: &ClusterConfig,
-    counts: Vec<u64>,
-    before: &str,
-    after: &str,
+/// `after` with its shape in its name, if it is `before` with other counts and still has its name.
+///
+/// # Errors
+/// If the name becomes too long.
+pub(crate) fn renamed(
+    before: &ClusterConfig,
+    after: ClusterConfig,
 ) -> Result<ClusterConfig, String> {
+    let (was, is) = (shape_of(before.text()), shape_of(after.text()));
+    if was == is || before.name != after.name {
+        return Ok(after);
+    }
+    let mut text = after.text().clone();
+    text.name = match text.name.replacen(&was, &is, 1) {
+        replaced if replaced != text.name => replaced,
+        _ => format!("{}-{is}", text.name),
+    };
+    with_text(&after, text)
+}
+
+/// `8p8d` where there is a split, else the number of nodes.
+fn shape_of(text: &ClusterText) -> String {
+    match &text.nodes[..] {
+        [first, second] => match (first.role, second.role) {
+            (Role::Prefill, Role::Decode) => format!("{}p{}d", first.count, second.count),
+            (Role::Decode, Role::Prefill) => format!("{}p{}d", second.count, first.count),
+            _ => (first.count + second.count).to_string(),
+        },
+        groups => groups
+            .iter()
+            .map(|group| group.count)
+            .sum::<u64>()
+            .to_string(),
+    }
+}
+
+/// The cluster with these counts of its groups.
+fn resized(cluster: &ClusterConfig, counts: Vec<u64>) -> Result<ClusterConfig, String> {
     let mut text = cluster.text().clone();
     for (group, count) in text.nodes.iter_mut().zip(counts) {
         group.count = count;
     }
-    if before != after {
-        text.name = match text.name.replacen(before, after, 1) {
-            replaced if replaced != text.name => replaced,
-            _ => format!("{}-{after}", text.name),
-        };
-    }
+    renamed(cluster, with_text(cluster, text)?)
+}
+
+/// A cluster of the same profiles.
+fn with_text(cluster: &ClusterConfig, text: ClusterText) -> Result<ClusterConfig, String> {
     let profiles: Result<Vec<_>, _> = cluster.profile_texts().iter().map(profile_of).collect();
     profiles
         .and_then(|profiles| ClusterConfig::from_text(text, &profiles))

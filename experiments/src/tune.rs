@@ -6,7 +6,7 @@
 //! the held-out window is seen while training, because nothing that arrives after a window is replayed with it.
 //!
 //! The untouched policy runs on both windows beside the winner. What is said of the gain, and how far to trust it:
-//! [`gain`]. A winner of many tries is lucky on its training window by construction; only the held-out gain counts.
+//! [`Gain`]. A winner of many tries is lucky on its training window by construction; only the held-out gain counts.
 //!
 //! What can be turned is whatever a policy or a cluster file can say, but not what it is judged by: limits, classes,
 //! and the number of nodes.

@@ -53,17 +53,10 @@ pub(super) fn fewest(study: &Study<'_>, most: u64) -> Result<Found, SearchError>
         total -= 1;
     }
     let fails = (total >= 2).then_some(total as f64);
-    let found = study.found(
-        Crossing {
-            holds: enough,
-            fails,
-        },
-        line,
-        Seek::Smallest,
-    );
     // Splits of the same total may hold where others are refuted: there is no one such number.
-    study.checked(Found {
-        refuted: None,
-        ..found
-    })
+    let crossing = Crossing {
+        holds: enough,
+        fails,
+    };
+    study.checked(study.found(crossing, None))
 }

@@ -8,7 +8,7 @@
 
 use super::{Found, SplitSeen, Study};
 use crate::error::SearchError;
-use crate::search::{Crossing, Line, Seek};
+use crate::search::{Crossing, Line};
 use crate::shape;
 
 pub(super) fn best(study: &Study<'_>, line: Line) -> Result<Found, SearchError> {
@@ -63,12 +63,10 @@ pub(super) fn best(study: &Study<'_>, line: Line) -> Result<Found, SearchError> 
         holds: below,
         fails: above,
     };
-    let found = study.found(crossing, line, Seek::Largest);
     // A load that refutes one split does not refute another.
-    let found = Found {
+    let found = study.found(crossing, None);
+    study.checked(Found {
         splits: seen,
-        refuted: None,
         ..found
-    };
-    study.checked(found)
+    })
 }

@@ -144,6 +144,9 @@ impl Answers<'_> {
                 }
             );
         }
+        if self.found.iter().any(|found| found.refuted.is_some()) {
+            text.push_str("\nWhat is refuted holds for fewer of them, with confidence 95 %; between the two the seeds cannot say.");
+        }
         if priced {
             text.push_str("\nCosts are those of the cluster files' prices, over the span of the arrivals; prompt and answer tokens.");
         }
