@@ -19,7 +19,8 @@ specification, `split` (prefill nodes of the same total) or `nodes` (with the sa
 
 With --seeds N each try is judged by the same N workloads, and the answer has a stated confidence: with 5 seeds all have \
 to hold, with 8 seven, and then at least half of all such workloads (--reliability) hold at the answer with 95 % \
-confidence. Fewer seeds state less; one states nothing. What was chosen among splits is judged again on fresh seeds.
+confidence. Fewer seeds state less; one states nothing. `refuted at` is the nearest value that holds for fewer, with 95 % \
+confidence. What was chosen among splits is judged again on fresh seeds.
 
 Without limits of your own 90 % of all requests must be within the policy's SLO. Whatever the limits are, requests that are \
 turned away or given up may not be more than 1 % (--completed).
