@@ -2,8 +2,7 @@
 //!
 //! A knob is any dotted key that a specification can set ([`Key`]), or one of two that go through several keys at once:
 //! `split`, the prefill nodes of a cluster whose number of nodes stays, and `nodes`, the number of nodes of a cluster
-//! whose shares stay. Its values are a range or a list of choices
-//! ([`Param`]).
+//! whose shares stay. Its values are a range or a list of choices ([`Param`]).
 
 mod param;
 

@@ -1,7 +1,7 @@
 //! A knob with the values that it may be set to, as typed: `KEY=LOW..HIGH` or `KEY=a,b,c`.
 //!
-//! Values of a range have three significant digits: what is found can be typed, and does not depend on the last bits of a
-//! logarithm.
+//! Values of a range have three significant digits: what is found can be typed, and does not depend on the last bits of
+//! a logarithm.
 
 use super::Knob;
 use crate::execute::Job;
