@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
   conductor tune --param policy.prefill.balancing_threshold=1..10:log --tries 20
   conductor tune --param split=4..12 --param cluster.nodes.prefill.chunk_tokens=2048,4096,8192 -o best.toml
   conductor tune --objective ttft_s.p90 --seeds 5 --requests 4000 --out results
-  conductor replay --policy best.toml --trace conversation --speed 3 --measure 1980..      gives the numbers again
+  conductor replay --policy best.toml --trace conversation --speed 3 --measure 1945..      gives the numbers again
 
 --param is KEY=LOW..HIGH, with :log (by quotients) or :int (whole numbers) behind it, or KEY=a,b,c. A KEY is `split` (the \
 prefill nodes of as many nodes as the cluster has), or a dotted key of the policy or the cluster file. Without any: the \
