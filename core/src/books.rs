@@ -15,7 +15,7 @@ mod workflows;
 
 pub use backlog::{Backlog, Job};
 pub use decode::DecodeBooks;
-pub use forecast::{Decoding, Forecast, Question, Stretch};
+pub use forecast::{Decoding, Forecast, Question, Staying, Stretch};
 pub use prefill::PrefillBooks;
 pub use shares::{Allowed, HELD_BACK, PATIENCE, Shares};
 pub use workflows::Workflows;

@@ -196,7 +196,8 @@ impl Conductor {
             decode_policy: policy::decode::build(policy.decode.select),
             admission_policy: policy::admission::build(policy.admission),
             predictor: policy::predict::build(policy.admission),
-            forecast: Forecast::default(),
+            // Others ask for no decode load, or of each request how long it stays.
+            forecast: Forecast::new(policy.admission.sums_decoding()),
             shares: Shares::new(&policy.classes),
             workflows: Workflows::new(cluster.live_requests_max as usize),
             backlog: Backlog::new(policy.classes.len()),

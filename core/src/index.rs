@@ -15,6 +15,7 @@ pub use matches::{Matches, WideLevel};
 
 use crate::ids::{BlockHash, NodeId};
 use crate::map::Map;
+use alloc::vec;
 use alloc::vec::Vec;
 use matches::Alive;
 use sets::{Residents, Sets};
@@ -60,11 +61,15 @@ impl BlockIndex {
             .is_some_and(|dense| self.sets.contains(self.residents[dense as usize], node))
     }
 
-    /// How many blocks `node` is known to hold. Costs O(blocks): for checks.
+    /// How many blocks each node is known to hold. Costs O(blocks): for checks.
     #[must_use]
-    pub fn held_by(&self, node: NodeId) -> usize {
-        let holds = |residents: &&Residents| self.sets.contains(**residents, node);
-        self.residents.iter().filter(holds).count()
+    pub fn held_by_each(&self) -> Vec<usize> {
+        let mut held = vec![0; self.sets.nodes()];
+        for &residents in &self.residents {
+            self.sets
+                .each(residents, |node| held[usize::from(node)] += 1);
+        }
+        held
     }
 
     /// Notes that `node` holds `blocks`. Returns how many could not be noted because the index is full.

@@ -5,14 +5,18 @@
 //! section 7, where all take one time), and perhaps of those who are on the way. A sequence holds its prompt and one
 //! token more for each step since it began, as it does on its node.
 //!
-//! Columns by slot of the request table; a look at a time reads them all, in order.
+//! Columns by slot of the request table. A look at a time reads them all, in order; where all answers are taken to be
+//! of one length it reads sums instead ([`line`]), with the same result.
 //!
 //! Not here: how long an answer takes (`policy::predict`).
+
+mod line;
 
 use crate::ids::NodeId;
 use crate::policy::predict::Chance;
 use crate::units::{Nanos, Tokens};
 use alloc::vec::Vec;
+use line::{Line, Totals};
 
 /// A request's predicted decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +117,7 @@ const NOBODY: Entry = Entry {
 
 impl Entry {
     fn new(stretch: Stretch, state: State) -> Self {
-        let rate = (1_i128 << RATE_BITS) / i128::from(stretch.step.0.max(1));
+        let rate = i128::from((1_u64 << RATE_BITS) / stretch.step.0.max(1));
         Self {
             start: stretch.start,
             base: (i128::from(stretch.context.0) << RATE_BITS) - rate * i128::from(stretch.start.0),
@@ -159,58 +163,124 @@ impl Sum {
     }
 }
 
+/// How long those stay who decode, or will.
+#[derive(Clone, Copy)]
+pub enum Staying<'a> {
+    /// All for one time from their beginning, whoever they are.
+    Alike(Nanos),
+    /// As likely as it says for a slot, the time since it began, and the time from now, or from its beginning, to the
+    /// moment that is asked about.
+    Each(&'a dyn Fn(usize, Nanos, Nanos) -> Chance),
+}
+
+impl Staying<'_> {
+    fn chance(&self, slot: usize, since: Nanos, later: Nanos) -> Chance {
+        match self {
+            Self::Alike(time) if since + later < *time => Chance::CERTAIN,
+            Self::Alike(_) => Chance::NONE,
+            Self::Each(stays) => stays(slot, since, later),
+        }
+    }
+}
+
 /// Predicted stretches of all requests in the system.
 #[derive(Clone, Debug, Default)]
 pub struct Forecast {
     entries: Vec<Entry>,
+    /// Those who come and those who are here, in order; kept only if somebody asks for sums.
+    lines: Option<Lines>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    coming: Line,
+    here: Line,
+}
+
+impl Lines {
+    fn of(&mut self, state: State) -> Option<&mut Line> {
+        match state {
+            State::Nobody => None,
+            State::Coming => Some(&mut self.coming),
+            State::Here => Some(&mut self.here),
+        }
+    }
 }
 
 impl Forecast {
+    /// Of nobody. `with_sums` if it will be asked about everybody, all staying alike, so often that keeping the order
+    /// pays.
+    #[must_use]
+    pub fn new(with_sums: bool) -> Self {
+        Self {
+            entries: Vec::new(),
+            lines: with_sums.then(Lines::default),
+        }
+    }
+
     /// The request in `slot` will decode as predicted.
     pub fn enter(&mut self, slot: usize, stretch: Stretch) {
-        if slot >= self.entries.len() {
-            self.entries.resize(slot + 1, NOBODY);
-        }
-        self.entries[slot] = Entry::new(stretch, State::Coming);
+        self.set(slot, Entry::new(stretch, State::Coming));
     }
 
     /// The request's decoding will begin at `start`.
     pub fn expect_at(&mut self, slot: usize, start: Nanos) {
-        self.entries[slot] = self.entries[slot].moved_to(start);
+        self.set(slot, self.entries[slot].moved_to(start));
     }
 
     /// The request's decoding has begun as it says.
     pub fn begin(&mut self, slot: usize, stretch: Stretch) {
-        self.entries[slot] = Entry::new(stretch, State::Here);
+        self.set(slot, Entry::new(stretch, State::Here));
     }
 
     /// The request has ended.
     pub fn strike(&mut self, slot: usize) {
-        self.entries[slot] = NOBODY;
+        self.set(slot, NOBODY);
     }
 
-    /// Who decodes now on the nodes that `on` says: facts, however long they have been predicted to.
+    fn set(&mut self, slot: usize, entry: Entry) {
+        if slot >= self.entries.len() {
+            self.entries.resize(slot + 1, NOBODY);
+        }
+        let before = core::mem::replace(&mut self.entries[slot], entry);
+        if let Some(lines) = &mut self.lines {
+            if let Some(line) = lines.of(before.state) {
+                line.remove(slot);
+            }
+            if let Some(line) = lines.of(entry.state) {
+                line.insert(slot, &entry);
+            }
+        }
+    }
+
+    /// Who decodes now on the nodes that `on` says, or anywhere: facts, however long they have been predicted to.
     #[must_use]
-    pub fn present(&self, now: Nanos, on: &dyn Fn(NodeId) -> bool) -> Decoding {
+    pub fn present(&self, now: Nanos, on: Option<&dyn Fn(NodeId) -> bool>) -> Decoding {
+        if let (Some(lines), None) = (&self.lines, on) {
+            let all = lines.here.all();
+            return decoding(all.sequences, all.grown(now));
+        }
         let mut sum = Sum::default();
         for entry in &self.entries {
-            if entry.state == State::Here && on(entry.node) {
+            if entry.state == State::Here && on.is_none_or(|on| on(entry.node)) {
                 sum.add(entry, Chance::CERTAIN);
             }
         }
         sum.at(now)
     }
 
-    /// Who is expected to decode on the nodes that `on` says: each who is there or will have joined, as likely as
-    /// `stays` says for its slot, the time since it began, and the time from now, or from its beginning, to the moment
-    /// that is asked about.
+    /// Who is expected to decode on the nodes that `on` says, or anywhere: each who is there or will have joined, as
+    /// likely as `staying` says.
     #[must_use]
     pub fn expected(
         &self,
         question: Question,
-        on: &dyn Fn(NodeId) -> bool,
-        stays: &dyn Fn(usize, Nanos, Nanos) -> Chance,
+        on: Option<&dyn Fn(NodeId) -> bool>,
+        staying: Staying<'_>,
     ) -> Decoding {
+        if let (Some(lines), None, Staying::Alike(time)) = (&self.lines, on, staying) {
+            return lines.expected(question, time);
+        }
         let Question {
             now,
             time,
@@ -220,8 +290,8 @@ impl Forecast {
         for (slot, entry) in self.entries.iter().enumerate() {
             match entry.state {
                 State::Nobody => {}
-                _ if !on(entry.node) => {}
-                State::Here => sum.add(entry, stays(slot, now - entry.start, time - now)),
+                _ if on.is_some_and(|on| !on(entry.node)) => {}
+                State::Here => sum.add(entry, staying.chance(slot, now - entry.start, time - now)),
                 State::Coming if entry.start > time => {
                     if promised {
                         sum.add(&entry.moved_to(time), Chance::CERTAIN);
@@ -230,7 +300,8 @@ impl Forecast {
                 State::Coming => {
                     // Who should have begun by now will any moment.
                     let entry = entry.moved_to(entry.start.max(now));
-                    sum.add(&entry, stays(slot, Nanos::ZERO, time - entry.start));
+                    let chance = staying.chance(slot, Nanos::ZERO, time - entry.start);
+                    sum.add(&entry, chance);
                 }
             }
         }
@@ -238,9 +309,56 @@ impl Forecast {
     }
 }
 
+impl Lines {
+    /// Who is expected, of all, if each stays for `stay`: those who begin in the `stay` before the moment.
+    fn expected(&self, question: Question, stay: Nanos) -> Decoding {
+        let Question {
+            now,
+            time,
+            promised,
+        } = question;
+        // Who has begun until then has left.
+        let left = |line: &Line| match time.0.checked_sub(stay.0) {
+            Some(moment) => line.until(Nanos(moment)),
+            None => Totals::default(),
+        };
+        let here = self.here.all().without(left(&self.here));
+        let (mut sequences, mut tokens) = (here.sequences, here.grown(time));
+        // Who should have begun by now will any moment.
+        let overdue = self.coming.until(now);
+        let joined = self.coming.until(time);
+        if time - now < stay {
+            sequences += overdue.sequences;
+            tokens += overdue.grown_for(time - now);
+        }
+        let gone = match time.0.checked_sub(stay.0) {
+            Some(moment) if moment > now.0 => left(&self.coming),
+            _ => overdue,
+        };
+        let joins = joined.without(gone);
+        sequences += joins.sequences;
+        tokens += joins.grown(time);
+        if promised {
+            let later = self.coming.all().without(joined);
+            sequences += later.sequences;
+            tokens += later.grown_for(Nanos::ZERO);
+        }
+        decoding(sequences, tokens)
+    }
+}
+
+/// So many sequences, and tokens in 2^-RATE_BITS.
+fn decoding(sequences: u32, tokens: i128) -> Decoding {
+    Decoding {
+        sequences,
+        tokens: Tokens(u64::try_from(tokens >> RATE_BITS).unwrap_or(0)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn stretch(node: u16, start: u64, context: u64) -> Stretch {
         Stretch {
@@ -264,7 +382,7 @@ mod tests {
             true => Chance::CERTAIN,
             false => Chance::NONE,
         };
-        let found = forecast.expected(question, &on, &stays);
+        let found = forecast.expected(question, Some(&on), Staying::Each(&stays));
         (found.sequences, found.tokens.0)
     }
 
@@ -288,7 +406,7 @@ mod tests {
         assert_eq!(at(&forecast, 5, 30, Some(NodeId(4))), (0, 0));
         let all = |_| true;
         assert_eq!(
-            forecast.present(Nanos(26), &all).sequences,
+            forecast.present(Nanos(26), Some(&all)).sequences,
             0,
             "nobody has begun"
         );
@@ -304,13 +422,48 @@ mod tests {
             tokens: Tokens(125),
         };
         assert_eq!(
-            forecast.present(Nanos(90), &all),
+            forecast.present(Nanos(90), Some(&all)),
             present,
             "overdue, and there all the same"
         );
         forecast.strike(0);
         forecast.strike(2);
         assert_eq!(at(&forecast, 41, 41, None), (0, 0));
+    }
+
+    proptest! {
+        /// The sums say what adding up one by one says, whatever comes, moves, begins and goes.
+        #[test]
+        fn sums_equal_the_literal_sum(
+            ops in proptest::collection::vec((0_usize..12, 0..4, 0_u64..60, 0_u64..50, 1_u64..9), 1..80),
+            now in 0_u64..60, ahead in 0_u64..40, stay in 0_u64..50, promised: bool,
+        ) {
+            let (mut fast, mut slow) = (Forecast::new(true), Forecast::new(false));
+            // Nobody, coming, here.
+            let mut states = [0; 12];
+            for (slot, op, start, context, step) in ops {
+                let stretch = Stretch { step: Nanos(step), ..stretch(1, start, context) };
+                for forecast in [&mut fast, &mut slow] {
+                    match (states[slot], op) {
+                        (0, _) => forecast.enter(slot, stretch),
+                        (_, 0) => forecast.strike(slot),
+                        (1, 1) => forecast.expect_at(slot, Nanos(start)),
+                        // Nobody is here who has not begun.
+                        _ => forecast.begin(slot, Stretch { start: Nanos(start.min(now)), ..stretch }),
+                    }
+                }
+                states[slot] = match (states[slot], op) {
+                    (0, _) | (1, 1) => 1,
+                    (_, 0) => 0,
+                    _ => 2,
+                };
+                let (now, time) = (Nanos(now), Nanos(now + ahead));
+                let question = Question { now, time, promised };
+                let staying = Staying::Alike(Nanos(stay));
+                prop_assert_eq!(fast.expected(question, None, staying), slow.expected(question, None, staying));
+                prop_assert_eq!(fast.present(now, None), slow.present(now, None));
+            }
+        }
     }
 
     #[test]
@@ -326,8 +479,9 @@ mod tests {
             time: Nanos(0),
             promised: false,
         };
-        let found = forecast.expected(question, &|_| true, &half);
-        let elsewhere = forecast.expected(question, &|_| false, &half);
+        let found = forecast.expected(question, None, Staying::Each(&half));
+        let nowhere = |_| false;
+        let elsewhere = forecast.expected(question, Some(&nowhere), Staying::Each(&half));
         assert_eq!(elsewhere, Decoding::default());
         assert_eq!((found.sequences, found.tokens.0), (2, 1_500));
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
-use crate::books::{Allowed, Stretch};
+use crate::books::{Allowed, Staying, Stretch};
 use crate::config::{ClassLimits, Moment, NodeSpec, Ratio, Role};
 use crate::cost::PROMPT_MAX;
 use crate::ids::{BlockHash, ClassId, NodeId, Ticket, WorkflowId};
@@ -276,7 +276,11 @@ impl Conductor {
             ),
             books: &self.decode_books,
             forecast: &self.forecast,
-            stays,
+            staying: self
+                .predictor
+                .alike()
+                .map_or(Staying::Each(stays), Staying::Alike),
+            one_drains: self.leaving().is_some(),
         }
     }
 

@@ -315,6 +315,21 @@ impl AdmissionConfig {
         matches!(self, Self::EarlyPredicted { .. })
     }
 
+    /// True if each decision looks at all requests of the decode pool, and one predicted time is good for all of them.
+    #[must_use]
+    pub const fn sums_decoding(&self) -> bool {
+        match self {
+            Self::None | Self::PerStage { .. } => false,
+            Self::Early { .. } => true,
+            Self::EarlyPredicted {
+                predictor, level, ..
+            } => {
+                matches!(predictor, PredictorConfig::Uniform { .. })
+                    && matches!(level, PredictionLevel::System)
+            }
+        }
+    }
+
     /// The decode load above which nothing is taken; one where the policy has none.
     #[must_use]
     pub const fn decode_threshold(&self) -> Ratio {

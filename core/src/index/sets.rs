@@ -72,6 +72,19 @@ impl Sets {
         }
     }
 
+    /// More than the number of the last node that a bit set has room for.
+    pub(super) fn nodes(&self) -> usize {
+        self.words * 64
+    }
+
+    /// Calls `see` for each node of a set.
+    pub(super) fn each(&self, residents: Residents, see: impl FnMut(u16)) {
+        match residents {
+            Residents::Few(few) => Residents::inline(&few).for_each(see),
+            Residents::Wide(wide) => members(self.words_of(wide)).for_each(see),
+        }
+    }
+
     pub(super) fn insert(&mut self, residents: Residents, node: NodeId) -> Residents {
         if self.contains(residents, node) {
             return residents;

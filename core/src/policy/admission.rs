@@ -9,10 +9,9 @@
 //! at the threshold; by the node for itself, at the limits.
 
 use crate::action::RejectReason;
-use crate::books::{DecodeBooks, Decoding, Forecast, Question, Stretch};
+use crate::books::{DecodeBooks, Decoding, Forecast, Question, Staying, Stretch};
 use crate::config::{AdmissionConfig, Moment, PredictionLevel, Ratio};
 use crate::node::Room;
-use crate::policy::predict::Chance;
 use crate::units::Nanos;
 use alloc::boxed::Box;
 
@@ -45,8 +44,10 @@ pub struct AdmissionContext<'a> {
     pub books: &'a DecodeBooks,
     /// Who will be decoding when.
     pub forecast: &'a Forecast,
-    /// How likely the request in a slot stays; see [`Forecast::expected`].
-    pub stays: &'a dyn Fn(usize, Nanos, Nanos) -> Chance,
+    /// How long requests stay.
+    pub staying: Staying<'a>,
+    /// True if a node drains: what is on it is not the pool's.
+    pub one_drains: bool,
 }
 
 impl AdmissionContext<'_> {
@@ -69,7 +70,8 @@ impl AdmissionContext<'_> {
     /// If the load is above `threshold`.
     pub fn decode_now(&self, threshold: Ratio) -> Result<(), RejectReason> {
         let takes_work = |node| self.books.is_up(node);
-        let pool = self.forecast.present(self.now, &takes_work);
+        let on = self.one_drains.then_some(&takes_work as _);
+        let pool = self.forecast.present(self.now, on);
         self.decode(pool.shared_by(self.books.by_count().len()), threshold)
     }
 
@@ -79,7 +81,8 @@ impl AdmissionContext<'_> {
     /// If the load is above `threshold`.
     pub fn decode_at(&self, then: Question, threshold: Ratio) -> Result<(), RejectReason> {
         let takes_work = |node| self.books.is_up(node);
-        let pool = self.forecast.expected(then, &takes_work, self.stays);
+        let on = self.one_drains.then_some(&takes_work as _);
+        let pool = self.forecast.expected(then, on, self.staying);
         self.decode(pool.shared_by(self.books.by_count().len()), threshold)
     }
 
@@ -159,7 +162,7 @@ impl AdmissionPolicy for EarlyPredicted {
             PredictionLevel::System => cx.decode_at(then, self.decode_threshold),
             PredictionLevel::Node => {
                 let there = |other| other == node;
-                let there = cx.forecast.expected(then, &there, cx.stays);
+                let there = cx.forecast.expected(then, Some(&there), cx.staying);
                 cx.decode(there, self.decode_threshold)
             }
             PredictionLevel::Reserved => {

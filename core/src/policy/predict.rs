@@ -23,6 +23,11 @@ pub trait LoadPredictor: Send {
         }
     }
 
+    /// The time that every request decodes for, whoever it is; `None` if that depends on the request.
+    fn alike(&self) -> Option<Nanos> {
+        None
+    }
+
     /// A request has finished.
     fn learn(&mut self, input: Tokens, output: Tokens);
 }
@@ -68,6 +73,10 @@ impl LoadPredictor for Uniform {
     /// Who has decoded for longer counts as gone (v3 section 7).
     fn remaining(&self, request: Answering) -> Nanos {
         self.decode.saturating_sub(request.since)
+    }
+
+    fn alike(&self) -> Option<Nanos> {
+        Some(self.decode)
     }
 
     fn learn(&mut self, _input: Tokens, _output: Tokens) {}

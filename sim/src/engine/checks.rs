@@ -55,6 +55,7 @@ impl Engine<'_> {
             "nothing flows when a run ends, but to SSDs"
         );
         let index = self.conductor.index();
+        let held = index.held_by_each();
         for (i, node) in self.nodes.iter().enumerate() {
             let id = NodeId(i as u16);
             assert!(!node.is_running(), "{id} runs when the run ends");
@@ -76,8 +77,7 @@ impl Engine<'_> {
             // An index that is full does not have all.
             let whole = self.conductor.counters().unindexed_blocks == 0;
             if self.faults.is_alive(id) && whole && !leaves {
-                let indexed = index.held_by(id);
-                assert_eq!(indexed, blocks.len(), "blocks of {id} in the index");
+                assert_eq!(held[i], blocks.len(), "blocks of {id} in the index");
                 let mut blocks = blocks.into_iter();
                 assert!(blocks.all(|block| index.holds(id, block)), "blocks of {id}");
             }
