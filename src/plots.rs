@@ -15,8 +15,9 @@ mod search;
 use crate::failure::Failure;
 use cells::{Cells, Column};
 use conductor_experiments::Spec;
+use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{BarsPlot, LinesPlot, Plot, PlotKind};
-use conductor_plots::{BarChart, BarSeries, LinePanel, LinePanels, LineSeries, PlotError};
+use conductor_plots::{BarChart, BarSeries, LinePanel, LinePanels, LineSeries, PlotError, Table};
 use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,19 @@ pub(crate) fn picture(folder: &Path, spec: &Spec, plot: &Plot) -> Result<String,
         PlotKind::Box(kind) => boxes::chart(folder, spec, plot, kind),
         PlotKind::Heat(kind) => heat::chart(&Cells::open(folder, spec)?, plot, kind),
     }
+}
+
+/// The published curves of a plot; a file that is not there is no error, but said.
+fn published(folder: &Path, plot: &Plot) -> Result<Option<Table>, Failure> {
+    let path = folder.join(published_file(plot));
+    if path.is_file() {
+        return Table::open(&path)
+            .map(Some)
+            .map_err(|error| failure(&error));
+    }
+    let (file, path) = (&plot.file, path.display());
+    eprintln!("conductor: {file}: drawn without what is published: {path} is not there");
+    Ok(None)
 }
 
 /// What is wrong with a table, or a chart that cannot be drawn.

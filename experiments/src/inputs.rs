@@ -7,7 +7,7 @@
 use crate::blocks::Splitter;
 use crate::classes::ClassShares;
 use crate::single::{self, Single};
-use crate::window::Window;
+use crate::window::{Window, hastened};
 use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile, ProfileText};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -343,10 +343,7 @@ impl WorkloadInput {
         Ok(Box::new(rows.take(limit).take_while(inside).map(
             move |row| {
                 let mut row = row?;
-                // At speed 1 stamps stay exactly as they are.
-                if (speed - 1.0).abs() > 0.0 {
-                    row.arrival = Nanos((row.arrival.0 as f64 / speed) as u64);
-                }
+                row.arrival = hastened(row.arrival, speed);
                 row.output = output.unwrap_or(row.output);
                 if let Some(splitter) = &splitter {
                     row.blocks = splitter.split(row.input, &row.blocks);

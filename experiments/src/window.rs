@@ -36,10 +36,15 @@ impl Window {
 
     /// The stamp at which it begins when replayed so many times faster.
     pub(crate) fn begins_at(&self, speed: f64) -> Nanos {
-        match (speed - 1.0).abs() > 0.0 {
-            true => Nanos((self.from.0 as f64 / speed) as u64),
-            false => self.from,
-        }
+        hastened(self.from, speed)
+    }
+}
+
+/// A stamp when replayed so many times faster. At speed 1 stamps stay exactly as they are.
+pub(crate) fn hastened(at: Nanos, speed: f64) -> Nanos {
+    match (speed - 1.0).abs() > 0.0 {
+        true => Nanos((at.0 as f64 / speed) as u64),
+        false => at,
     }
 }
 

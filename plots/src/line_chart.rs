@@ -81,8 +81,16 @@ impl LineChart {
         let lines: Vec<Vec<Spot>> = self.series.iter().map(|s| usable(s, logs)).collect();
         let xs = lines.iter().flatten().map(|spot| spot.at.0);
         let ys = lines.iter().flatten().flat_map(Spot::reach);
-        let x = Scale::new(along(xs, &self.verticals, self.log_x, 8), 8, &self.x_label);
-        let y = Scale::new(fit(ys, &self.horizontals, self.log_y, 6), 6, &self.y_label);
+        let x = Scale::new(
+            fit(xs, Values::Chosen, &self.verticals, self.log_x, 8),
+            8,
+            &self.x_label,
+        );
+        let y = Scale::new(
+            fit(ys, Values::Measured, &self.horizontals, self.log_y, 6),
+            6,
+            &self.y_label,
+        );
 
         let left = RIM + left_margin(&y);
         let right = WIDTH - RIM - right_margin(&self.horizontals);
@@ -167,35 +175,29 @@ pub(crate) fn usable(series: &LineSeries, (log_x, log_y): (bool, bool)) -> Vec<S
     spots
 }
 
-/// An axis for measured `values` and the references near them.
-pub(crate) fn fit(
-    values: impl Iterator<Item = f64> + Clone,
-    references: &[Reference],
-    log: bool,
-    most: usize,
-) -> Axis {
-    let largest = extent(values.clone()).map_or(1.0, |(_, largest)| largest);
-    let all = values.chain(worth_reaching(references, largest));
-    if log {
-        Axis::log(all)
-    } else {
-        Axis::linear(all, most)
-    }
+/// Where the values on an axis are from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Values {
+    /// Somebody chose them.
+    Chosen,
+    /// They came out.
+    Measured,
 }
 
-/// An axis for `values` that were chosen, and the references near them.
-pub(crate) fn along(
+/// An axis for `values`, and the references near them.
+pub(crate) fn fit(
     values: impl Iterator<Item = f64> + Clone,
+    from: Values,
     references: &[Reference],
     log: bool,
     most: usize,
 ) -> Axis {
     let largest = extent(values.clone()).map_or(1.0, |(_, largest)| largest);
     let all = values.chain(worth_reaching(references, largest));
-    if log {
-        Axis::log(all)
-    } else {
-        Axis::along(all, most)
+    match (log, from) {
+        (true, _) => Axis::log(all),
+        (false, Values::Chosen) => Axis::along(all, most),
+        (false, Values::Measured) => Axis::linear(all, most),
     }
 }
 

@@ -6,7 +6,7 @@
 //! [`LineChart`](crate::LineChart).
 
 use crate::PlotError;
-use crate::line_chart::{LineSeries, Spot, along, draw_all, fit, usable};
+use crate::line_chart::{LineSeries, Spot, Values, draw_all, fit, usable};
 use crate::panel::{Panel, Scale, X_LABELS, left_margin, right_margin};
 use crate::sheet::{Cast, Rect, Sheet, note_height};
 use crate::style::{HEIGHT, RIM, WIDTH};
@@ -68,8 +68,16 @@ impl LinePanels {
         };
         let xs = lines.iter().flatten().map(|spot| spot.at.0);
         let ys = lines.iter().flatten().flat_map(Spot::reach);
-        let x = Scale::new(along(xs, &[], self.log_x, most), most, &self.x_label);
-        let y = Scale::new(fit(ys, &[], self.log_y, 6), 6, &self.y_label);
+        let x = Scale::new(
+            fit(xs, Values::Chosen, &[], self.log_x, most),
+            most,
+            &self.x_label,
+        );
+        let y = Scale::new(
+            fit(ys, Values::Measured, &[], self.log_y, 6),
+            6,
+            &self.y_label,
+        );
         // The scale is shared: only the first column says what it is.
         let mut bare = y.clone();
         bare.label.clear();

@@ -127,5 +127,15 @@ fn numbers_are_written_as_their_columns_say() {
 
 #[test]
 fn the_page_as_a_whole() {
-    expect_file!["golden/report.html"].assert_eq(&report("Text").to_html());
+    let mut page = report("Text").to_html();
+    // Their own files are what is looked at when they change; a browser tests them (`tests/browser/`).
+    for (name, text) in [
+        ("report.css", include_str!("../src/report/report.css")),
+        ("report.js", include_str!("../src/report/report.js")),
+        ("figure.js", include_str!("../src/report/figure.js")),
+    ] {
+        assert_eq!(page.matches(text).count(), 1, "{name} is there once");
+        page = page.replace(text, &format!("[{name}]\n"));
+    }
+    expect_file!["golden/report.html"].assert_eq(&page);
 }

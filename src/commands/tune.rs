@@ -43,7 +43,6 @@ pub(crate) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let shown = Shown {
         study: &study,
         tuned: &tuned,
-        is_trace: args.world.trace.is_some(),
     };
     let files = written(args, &study, &tuned, &shown)?;
     for warning in shown.warnings() {

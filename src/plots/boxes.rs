@@ -7,9 +7,8 @@ use super::cells::Cells;
 use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
-use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{BoxPlot, Plot};
-use conductor_plots::{BoxChart, BoxStats, Reference, Table};
+use conductor_plots::{BoxChart, BoxStats, Reference};
 use std::path::Path;
 
 pub(super) fn chart(
@@ -51,16 +50,9 @@ pub(super) fn chart(
 
 /// The published boxes; without the file none.
 fn published(folder: &Path, plot: &Plot) -> Result<Vec<BoxStats>, Failure> {
-    let path = folder.join(published_file(plot));
-    if !path.is_file() {
-        eprintln!(
-            "conductor: {}: drawn without the published boxes: {} is not there",
-            plot.file,
-            path.display()
-        );
+    let Some(table) = super::published(folder, plot)? else {
         return Ok(Vec::new());
-    }
-    let table = Table::open(&path).map_err(|error| failure(&error))?;
+    };
     let names = table.column_text("series");
     let names = names.map_err(|error| failure(&error))?;
     let column = |name: &str| table.column(name).map_err(|error| failure(&error));

@@ -3,7 +3,6 @@
 use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
-use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{CdfPlot, Distribution, Plot};
 use conductor_plots::{CdfChart, CdfSeries, Reference, Table};
 use std::path::{Path, PathBuf};
@@ -85,16 +84,9 @@ pub(super) fn chart(
 
 /// The published curves, in the order in which the file has them; without the file none.
 fn published(folder: &Path, plot: &Plot) -> Result<Vec<CdfSeries>, Failure> {
-    let path = folder.join(published_file(plot));
-    if !path.is_file() {
-        eprintln!(
-            "conductor: {}: drawn without the published curves: {} is not there",
-            plot.file,
-            path.display()
-        );
+    let Some(table) = super::published(folder, plot)? else {
         return Ok(Vec::new());
-    }
-    let table = Table::open(&path).map_err(|error| failure(&error))?;
+    };
     let names = table
         .column_text("series")
         .map_err(|error| failure(&error))?;

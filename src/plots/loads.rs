@@ -6,7 +6,6 @@
 use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
-use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{LoadsPlot, Plot};
 use conductor_experiments::statistics::correlation;
 use conductor_plots::{Reference, Table, TimeChart, TimePanel, TimeSeries};
@@ -47,19 +46,11 @@ pub(super) fn chart(
         }
         panels.push((super::name(name), false, points));
     }
-    if let Some(published) = &kind.published {
-        let path = folder.join(published_file(plot));
+    if let Some(published) = &kind.published
+        && let Some(table) = super::published(folder, plot)?
+    {
         let name = format!("published, {}", published.source);
-        if path.is_file() {
-            let table = Table::open(&path).map_err(|error| failure(&error))?;
-            panels.push((name, true, points(&table)?));
-        } else {
-            eprintln!(
-                "conductor: {}: drawn without the published curve: {} is not there",
-                plot.file,
-                path.display()
-            );
-        }
+        panels.push((name, true, points(&table)?));
     }
     let loads = panels.iter().flat_map(|(_, _, points)| points);
     let most = loads.fold(100.0, |most: f64, point| most.max(point.1).max(point.2));

@@ -3,7 +3,6 @@
 use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
-use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{Plot, ReplicasPlot};
 use conductor_plots::{Table, TimeChart, TimePanel, TimeSeries};
 use std::path::Path;
@@ -31,24 +30,10 @@ pub(super) fn chart(
         .map(|(row, _)| row)
         .collect();
     let published = match &kind.published {
-        Some(published) => {
-            let path = folder.join(published_file(plot));
-            if path.is_file() {
-                rows(
-                    &Table::open(&path).map_err(|error| failure(&error))?,
-                    "panel",
-                )?
-            } else {
-                let (file, path) = (&plot.file, path.display());
-                eprintln!(
-                    "conductor: {file}: drawn without {}: {path} is not there",
-                    published.source
-                );
-                Vec::new()
-            }
-        }
-        None => Vec::new(),
+        Some(_) => super::published(folder, plot)?,
+        None => None,
     };
+    let published = published.map_or(Ok(Vec::new()), |table| rows(&table, "panel"))?;
     let ranks = spec.watch.iter().flat_map(|watch| &watch.ranks);
     let ranks: Vec<String> = ranks.map(u64::to_string).collect();
     let most = drawn.iter().chain(&published).map(|row| row.point.1);

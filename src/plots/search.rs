@@ -6,7 +6,6 @@
 use super::failure;
 use crate::failure::Failure;
 use conductor_experiments::Spec;
-use conductor_experiments::results::published_file;
 use conductor_experiments::spec::{Plot, SearchPlot};
 use conductor_experiments::statistics::Estimate;
 use conductor_plots::{LinePanel, LinePanels, LineSeries, Table};
@@ -73,16 +72,9 @@ pub(super) fn chart(
 
 /// The published lines, by panel; without the file none.
 fn published(folder: &Path, plot: &Plot) -> Result<Vec<(String, LineSeries)>, Failure> {
-    let path = folder.join(published_file(plot));
-    if !path.is_file() {
-        eprintln!(
-            "conductor: {}: drawn without the published lines: {} is not there",
-            plot.file,
-            path.display()
-        );
+    let Some(table) = super::published(folder, plot)? else {
         return Ok(Vec::new());
-    }
-    let table = Table::open(&path).map_err(|error| failure(&error))?;
+    };
     let text = |name: &str| table.column_text(name).map_err(|error| failure(&error));
     let (metrics, names) = (text("metric")?, text("series")?);
     let points = table

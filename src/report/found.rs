@@ -1,6 +1,7 @@
 //! The files of one results folder, read back for a report.
 
 use crate::failure::Failure;
+use conductor_core::digest::Digest;
 use conductor_experiments::Spec;
 use conductor_plots::Verdict;
 use serde_json::Value;
@@ -91,16 +92,14 @@ impl Found {
         named.collect()
     }
 
-    /// One number for all digests, in order (FNV-1a): equal where all journals are.
+    /// One digest of all runs' digests, in order: equal where all journals are.
     fn digest(&self) -> Option<String> {
-        if self.digests.iter().any(String::is_empty) || self.digests.is_empty() {
-            return None;
+        let mut all = Digest::default();
+        for digest in &self.digests {
+            let digest = u128::from_str_radix(digest, 16).ok()?;
+            all.word((digest >> 64) as u64).word(digest as u64);
         }
-        let bytes = self.digests.iter().flat_map(|digest| digest.bytes());
-        let folded = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        Some(format!("{folded:016x}"))
+        (!self.digests.is_empty()).then(|| all.to_string())
     }
 
     /// Published values and checks.

@@ -154,12 +154,8 @@ impl Sum {
 
     fn at(&self, time: Nanos) -> Decoding {
         let whole = u64::from(Chance::CERTAIN.0);
-        let tokens =
-            ((self.base + self.rate * i128::from(time.0)) / i128::from(whole)) >> RATE_BITS;
-        Decoding {
-            sequences: self.sequences.div_ceil(whole) as u32,
-            tokens: Tokens(u64::try_from(tokens).unwrap_or(0)),
-        }
+        let tokens = (self.base + self.rate * i128::from(time.0)) / i128::from(whole);
+        decoding(self.sequences.div_ceil(whole) as u32, tokens)
     }
 }
 
@@ -184,7 +180,7 @@ impl Staying<'_> {
 }
 
 /// Predicted stretches of all requests in the system.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Forecast {
     entries: Vec<Entry>,
     /// Those who come and those who are here, in order; kept only if somebody asks for sums.
@@ -388,7 +384,7 @@ mod tests {
 
     #[test]
     fn who_has_joined_and_not_left_counts_and_grows() {
-        let mut forecast = Forecast::default();
+        let mut forecast = Forecast::new(false);
         forecast.enter(0, stretch(4, 10, 100));
         forecast.enter(2, stretch(5, 25, 7));
         let found = [9, 12, 26, 30, 45].map(|time| at(&forecast, 5, time, None));
@@ -468,7 +464,7 @@ mod tests {
 
     #[test]
     fn parts_of_sequences_add_up() {
-        let mut forecast = Forecast::default();
+        let mut forecast = Forecast::new(false);
         for slot in 0..3 {
             forecast.enter(slot, stretch(1, 0, 1_000));
             forecast.begin(slot, stretch(1, 0, 1_000));

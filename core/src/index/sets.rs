@@ -72,7 +72,7 @@ impl Sets {
         }
     }
 
-    /// More than the number of the last node that a bit set has room for.
+    /// Every node's number is below this.
     pub(super) fn nodes(&self) -> usize {
         self.words * 64
     }

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 pub(super) struct Shown<'a> {
     pub(super) study: &'a Study<'a>,
     pub(super) tuned: &'a Tuned,
-    pub(super) is_trace: bool,
 }
 
 impl Shown<'_> {
@@ -174,11 +173,11 @@ impl Shown<'_> {
     }
 
     fn method(&self) -> String {
-        match (self.study.seeds, self.is_trace) {
-            (1, _) => format!(
+        match self.study.seeds {
+            1 => format!(
                 "Student's over {BATCHES} batches of consecutive requests of the window, paired"
             ),
-            (seeds, _) => format!("Student's over {seeds} seeds, paired"),
+            seeds => format!("Student's over {seeds} seeds, paired"),
         }
     }
 
