@@ -65,7 +65,7 @@ fn published(folder: &Path, plot: &Plot) -> Result<Option<Table>, Failure> {
             .map_err(|error| failure(&error));
     }
     let (file, path) = (&plot.file, path.display());
-    eprintln!("conductor: {file}: drawn without what is published: {path} is not there");
+    eprintln!("conductor: {file}: drawn without the published curves: {path} is not there");
     Ok(None)
 }
 
