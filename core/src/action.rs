@@ -164,6 +164,26 @@ impl Action {
     }
 }
 
+/// An action that a Conductor has decided. Nobody else can make one, so that what carries out orders and takes this type
+/// cannot carry out anything that was not decided here:
+///
+/// ```compile_fail
+/// use conductor_core::action::{Action, Order};
+/// use conductor_core::config::Role;
+/// use conductor_core::ids::NodeId;
+/// let forged = Order(Action::SwitchRole { node: NodeId(0), to: Role::Decode });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order(Action);
+
+impl Order {
+    /// What was ordered.
+    #[must_use]
+    pub const fn action(&self) -> Action {
+        self.0
+    }
+}
+
 /// The outbox of one event: filled by the core, emptied by the driver, and used again.
 #[derive(Clone, Debug, Default)]
 pub struct Actions(Vec<Action>);
@@ -179,6 +199,11 @@ impl Actions {
     #[must_use]
     pub fn as_slice(&self) -> &[Action] {
         &self.0
+    }
+
+    /// The same as orders to carry out.
+    pub fn orders(&self) -> impl Iterator<Item = Order> + '_ {
+        self.0.iter().map(|&action| Order(action))
     }
 
     /// Forgets all.

@@ -7,7 +7,7 @@
 //!   never fails, never blocks, and allocates nothing in steady state.
 //! - A driver calls `handle` for every fact in the order in which it learned them, carries the actions out in
 //!   order, and decides nothing itself. Facts of one instant are ordered by the driver: completions and failures,
-//!   then arrivals, then samples; among equals by node number (see the simulator's `queue`).
+//!   then arrivals, then samples; among equals by node number (see [`instant`]).
 //! - Equal inputs give equal actions, on every machine, in debug and in release: integers only, every tie has a rule,
 //!   no hash order, randomness from named streams of one seed. [`journal`] proves it for any run.
 //!
@@ -36,6 +36,7 @@ pub mod digest;
 pub mod event;
 pub mod ids;
 pub mod index;
+pub mod instant;
 pub mod journal;
 mod map;
 pub mod node;
