@@ -18,3 +18,4 @@ mod readme;
 mod reports;
 mod tidy;
 mod tune;
+mod worlds;

@@ -164,8 +164,8 @@ impl Action {
     }
 }
 
-/// An action that a Conductor has decided. Nobody else can make one, so that what carries out orders and takes this type
-/// cannot carry out anything that was not decided here:
+/// An action that a Conductor has decided. Nobody else can make one, so that who carries out orders and takes this type
+/// cannot carry out what was not decided here:
 ///
 /// ```compile_fail
 /// use conductor_core::action::{Action, Order};

@@ -12,7 +12,7 @@ pub mod engine;
 mod error;
 pub mod faults;
 pub mod heap;
-mod links;
+pub mod links;
 mod little;
 pub mod network;
 pub mod parts;

@@ -10,13 +10,14 @@ use conductor_core::ids::NodeId;
 
 /// Where each node's links are in the network: `nics` that send, `nics` that receive, the bus, the SSD.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Links {
+pub struct Links {
     nics: u32,
 }
 
 impl Links {
     /// The links of `cluster` and the network that they make.
-    pub(crate) fn new(cluster: &ClusterConfig) -> (Self, Network) {
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig) -> (Self, Network) {
         let nics = cluster.nics;
         let mut capacity = Vec::new();
         for (i, spec) in cluster.nodes.iter().enumerate() {
@@ -37,7 +38,8 @@ impl Links {
     }
 
     /// From one node's memory to another's.
-    pub(crate) fn between(self, network: &Network, from: NodeId, to: NodeId) -> Path {
+    #[must_use]
+    pub fn between(self, network: &Network, from: NodeId, to: NodeId) -> Path {
         let least = |first: u32| {
             let links = (first..first + self.nics).map(LinkId);
             links
@@ -48,18 +50,20 @@ impl Links {
     }
 
     /// The links of a node's NICs.
-    pub(crate) fn nics(self, node: NodeId) -> impl Iterator<Item = LinkId> {
+    pub fn nics(self, node: NodeId) -> impl Iterator<Item = LinkId> {
         let first = self.first(node);
         (first..first + 2 * self.nics).map(LinkId)
     }
 
     /// From a node's DRAM to its HBM.
-    pub(crate) fn load(self, node: NodeId) -> Path {
+    #[must_use]
+    pub fn load(self, node: NodeId) -> Path {
         over(LinkId(self.first(node) + 2 * self.nics))
     }
 
     /// To and from a node's SSD.
-    pub(crate) fn ssd(self, node: NodeId) -> Path {
+    #[must_use]
+    pub fn ssd(self, node: NodeId) -> Path {
         over(LinkId(self.first(node) + 2 * self.nics + 1))
     }
 }

@@ -196,6 +196,18 @@ impl CoupledBatch {
         Some(self.batch.member(place).ticket)
     }
 
+    /// Whose each of [`Self::pieces`] is.
+    pub fn tickets_of_pieces(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let places = self.pieces_of.iter();
+        places.map(|&place| self.batch.member(place).ticket)
+    }
+
+    /// Whose the sequences of the batch are, the youngest last; those that leave with the end of the run included.
+    pub fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let places = self.batch.places().iter();
+        places.map(|&place| self.batch.member(place).ticket)
+    }
+
     /// Takes a request of `input` tokens that may make up to `output`, at least 1 each.
     pub fn enqueue(
         &mut self,

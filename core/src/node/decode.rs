@@ -99,6 +99,12 @@ impl DecodeBatch {
         self.batch.len()
     }
 
+    /// Whose the sequences of the batch are, the youngest last; those that leave with the end of the run included.
+    pub fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let places = self.batch.places().iter();
+        places.map(|&place| self.batch.member(place).ticket)
+    }
+
     /// KV tokens of the batch, as of the last finished run.
     #[must_use]
     pub const fn context(&self) -> Tokens {

@@ -1,0 +1,222 @@
+//! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where it
+//! stopped. One after the other they are one journal.
+
+use super::Journal;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// When the thread tells the disk to keep what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncPolicy {
+    /// At the end, and when a file is full.
+    AtEnd,
+    /// At least once a second while there is something new.
+    EverySecond,
+}
+
+/// Where and how.
+#[derive(Clone, Debug)]
+pub struct JournalConfig {
+    /// The first file.
+    pub path: PathBuf,
+    /// A file that has this many bytes is full.
+    pub file_bytes_max: u64,
+    /// Lines that wait for the disk at most; a line is some hundred bytes.
+    pub queue_lines: usize,
+    /// See [`SyncPolicy`].
+    pub sync: SyncPolicy,
+}
+
+impl JournalConfig {
+    /// The usual limits: files of 256 MiB, 65,536 lines, synced every second.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            file_bytes_max: 256 << 20,
+            queue_lines: 1 << 16,
+            sync: SyncPolicy::EverySecond,
+        }
+    }
+}
+
+enum Message {
+    Line(String),
+    Flush(SyncSender<()>),
+}
+
+/// See the module.
+pub struct FileJournal {
+    queue: Option<SyncSender<Message>>,
+    lost: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FileJournal {
+    /// Creates the first file; one that is there is replaced.
+    ///
+    /// # Errors
+    /// If it cannot be created, or the thread cannot.
+    pub fn create(config: JournalConfig) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(config.queue_lines);
+        let lost = Arc::new(AtomicU64::new(0));
+        let files = Files::create(config, Arc::clone(&lost))?;
+        let thread = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || files.run(&lines))?;
+        Ok(Self {
+            queue: Some(queue),
+            lost,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Journal for FileJournal {
+    fn line(&mut self, line: String) {
+        let queue = self.queue.as_ref();
+        let sent = queue.is_some_and(|queue| queue.try_send(Message::Line(line)).is_ok());
+        if !sent {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&mut self) {
+        let (done, wait) = sync_channel(1);
+        if let Some(queue) = &self.queue
+            && queue.send(Message::Flush(done)).is_ok()
+        {
+            let _ = wait.recv();
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FileJournal {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Files {
+    config: JournalConfig,
+    file: BufWriter<File>,
+    bytes: u64,
+    full: u32,
+    dirty: bool,
+    lost: Arc<AtomicU64>,
+    /// The last error was said.
+    complained: bool,
+}
+
+impl Files {
+    fn create(config: JournalConfig, lost: Arc<AtomicU64>) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(1 << 16, File::create(&config.path)?);
+        Ok(Self {
+            config,
+            file,
+            bytes: 0,
+            full: 0,
+            dirty: false,
+            lost,
+            complained: false,
+        })
+    }
+
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut synced = Instant::now();
+        loop {
+            match messages.recv_timeout(Duration::from_millis(200)) {
+                Ok(Message::Line(line)) => {
+                    let written = self.write(&line);
+                    self.judge(written, 1);
+                }
+                Ok(Message::Flush(done)) => {
+                    let kept = self.keep();
+                    self.judge(kept, 0);
+                    let _ = done.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let kept = self.keep();
+                    self.judge(kept, 0);
+                    return;
+                }
+            }
+            let due = self.dirty && synced.elapsed() >= Duration::from_secs(1);
+            if due && self.config.sync == SyncPolicy::EverySecond {
+                let kept = self.keep();
+                self.judge(kept, 0);
+                synced = Instant::now();
+            }
+        }
+    }
+
+    /// A disk that is full or broken costs lines, never decisions.
+    fn judge(&mut self, result: io::Result<()>, lines: u64) {
+        match result {
+            Ok(()) => self.complained = false,
+            Err(error) => {
+                self.lost.fetch_add(lines, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.complained, true) {
+                    let path = self.config.path.display();
+                    eprintln!("conductord: journal {path}: {error}; lines are being lost");
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        let bytes = line.len() as u64 + 1;
+        if self.bytes > 0 && self.bytes + bytes > self.config.file_bytes_max {
+            self.keep()?;
+            self.full += 1;
+            let path = numbered(&self.config.path, self.full);
+            let file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .truncate(true)
+                .open(path)?;
+            self.file = BufWriter::with_capacity(1 << 16, file);
+            self.bytes = 0;
+        }
+        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(b"\n")?;
+        self.bytes += bytes;
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn keep(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()?;
+        self.dirty = false;
+        Ok(())
+    }
+}
+
+/// `a/b.jsonl` with number 2 is `a/b.2.jsonl`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    match path.extension() {
+        Some(extension) => {
+            let mut ending = format!("{number}.").into_bytes();
+            ending.extend_from_slice(extension.as_encoded_bytes());
+            path.with_extension(String::from_utf8_lossy(&ending).as_ref())
+        }
+        None => path.with_extension(number.to_string()),
+    }
+}
