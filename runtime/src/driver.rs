@@ -235,10 +235,10 @@ impl<W: World> Driver<W> {
         self.requests.len()
     }
 
-    /// Nodes that are up.
+    /// True if the request is not answered.
     #[must_use]
-    pub fn nodes_up(&self) -> usize {
-        self.nodes.iter().filter(|node| node.up).count()
+    pub fn is_live(&self, request: RequestId) -> bool {
+        self.requests.contains_key(&request.0)
     }
 
     /// The Conductor.
