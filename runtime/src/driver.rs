@@ -10,6 +10,8 @@
 mod facts;
 mod orders;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Answer, Submission};
 
