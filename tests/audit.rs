@@ -126,7 +126,11 @@ fn what_is_no_journal_is_bad_input() {
     let output = conductor(&["audit", "cut.jsonl"], folder.path());
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("the run that wrote it was cut off"));
-    file(folder.path(), "torn.jsonl", format!("{}\n", &cut[..cut.len() - 3]));
+    file(
+        folder.path(),
+        "torn.jsonl",
+        format!("{}\n", &cut[..cut.len() - 3]),
+    );
     file(folder.path(), "empty.jsonl", "");
     file(folder.path(), "other.jsonl", "{\"timestamp\": 0}\n");
     let swapped: Vec<_> = [&lines[0], &lines[2], &lines[1]]

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod clock;
 pub mod driver;
 pub mod journal;
+pub mod load;
 pub mod loopback;
 pub mod protocol;
 pub mod task;
