@@ -1,9 +1,9 @@
 //! `conductord load`: replays a trace as real requests against an OpenAI-compatible server and measures what a client
 //! sees.
 //!
-//! Requests leave at the trace's times (open loop): a slow server does not slow the offered load. Lengths are divided by a
-//! scale, blocks too, so that prompts share prefixes as in the trace. A token is stamped when its chunk is read from the
-//! socket.
+//! Requests leave at the trace's times (open loop): a slow server does not slow the offered load. Lengths are divided
+//! by a scale, blocks too, so that prompts share prefixes as in the trace. A token is stamped when its chunk is read
+//! from the socket.
 //!
 //! Not here: the server; what a trace is (`conductor-traces`).
 

@@ -1,5 +1,5 @@
-//! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where it
-//! stopped. One after the other they are one journal.
+//! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where
+//! it stopped. One after the other they are one journal.
 
 use super::Journal;
 use std::fs::{File, OpenOptions};
