@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod clock;
+pub mod discovery;
 pub mod driver;
 pub mod journal;
 pub mod load;
