@@ -1,7 +1,7 @@
 //! Which nodes there are and where: a file that is read again when it changes, or etcd.
 //!
-//! Both give the same thing, a list that changes. A list that cannot be read leaves the last one in force and is said on
-//! stderr: nodes do not go away because a file was half written.
+//! Both give the same thing, a list that changes. A list that cannot be read leaves the last one in force and is said
+//! on stderr: nodes do not go away because a file was half written.
 //!
 //! Not here: connections to nodes; whether they answer.
 

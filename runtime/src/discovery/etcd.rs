@@ -1,7 +1,8 @@
 //! Nodes in etcd: each announces itself under a lease that it keeps alive, the gateway watches.
 //!
 //! Keys are `PREFIX/NODE`, values are addresses. A node that dies stops renewing and is gone when its lease ends; one
-//! that shuts down revokes it. When etcd itself cannot be reached the last list stays in force, and both sides try again.
+//! that shuts down revokes it. When etcd itself cannot be reached the last list stays in force, and both sides try
+//! again.
 
 use super::{DiscoveryError, NodeList, insert};
 use conductor_core::ids::NodeId;
