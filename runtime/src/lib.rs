@@ -10,6 +10,8 @@ pub mod agent;
 pub mod clock;
 pub mod driver;
 pub mod journal;
+pub mod links;
 pub mod loopback;
 pub mod protocol;
 pub mod task;
+pub mod wire;
