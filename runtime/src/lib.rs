@@ -12,6 +12,7 @@ pub mod driver;
 pub mod journal;
 pub mod links;
 pub mod loopback;
+pub mod node;
 pub mod protocol;
 pub mod task;
 pub mod wire;

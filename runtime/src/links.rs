@@ -162,6 +162,8 @@ impl fmt::Debug for Links {
 struct Shared {
     config: LinksConfig,
     digest: String,
+    /// Tells attempts of this gateway from those of the one before it.
+    epoch: u64,
     driver: DriverHandle,
     report: Report,
 }
@@ -186,6 +188,7 @@ pub fn spawn(
     let shared = Arc::new(Shared {
         digest: crate::wire::digest(cluster, policy),
         config,
+        epoch: crate::wire::random(),
         driver,
         report,
     });

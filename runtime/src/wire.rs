@@ -29,6 +29,7 @@ pub use secret::{Secret, SecretError};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::digest::Digest;
 use conductor_core::journal::Header;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 /// Of the protocol: both sides must have the same.
 pub const VERSION: u32 = 1;
@@ -50,4 +51,9 @@ pub fn digest(cluster: &ClusterConfig, policy: &PolicyConfig) -> String {
     // All that decisions depend on, as a journal begins with it.
     digest.text(&Header::new("", policy, cluster, 0).encode());
     digest.to_string()
+}
+
+/// A number that is another one each time: the seed of a hash table, which the system draws.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

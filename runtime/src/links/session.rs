@@ -90,6 +90,7 @@ impl Link {
             node: u32::from(self.node.0),
             digest: self.shared.digest.clone(),
             nodes: config.nodes.clone(),
+            epoch: self.shared.epoch,
         };
         let kind = Some(down::Kind::Hello(hello));
         let closed = || LinkError::Closed {

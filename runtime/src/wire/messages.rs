@@ -68,6 +68,9 @@ pub struct Hello {
     /// Where each node of the cluster listens, by number.
     #[prost(string, repeated, tag = "4")]
     pub nodes: Vec<String>,
+    /// Drawn when the gateway began: attempts of another one have nothing to do with attempts of this one.
+    #[prost(fixed64, tag = "5")]
+    pub epoch: u64,
 }
 
 /// Who the node is.
@@ -267,6 +270,9 @@ pub struct Reserve {
     /// Layers of a block there.
     #[prost(uint32, tag = "5")]
     pub layers: u32,
+    /// Whose attempt it is: [`Hello::epoch`].
+    #[prost(fixed64, tag = "6")]
+    pub epoch: u64,
 }
 
 /// Where KV shall go.
