@@ -1,0 +1,66 @@
+//! An answer as it is written: tokens in, text out, until something ends it.
+
+use super::{Detokenizer, Stops, TextModel};
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Stream<'a> {
+    model: &'a TextModel,
+    detokenizer: Detokenizer<'a>,
+    stops: Stops,
+    ended: bool,
+}
+
+/// What a token has added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Text for the client; often none.
+    pub text: String,
+    /// The answer is complete: the model has ended it, or a stop string has come. Nothing comes after it.
+    pub ended: bool,
+}
+
+impl<'a> Stream<'a> {
+    /// An answer of `model` that ends at one of `stops` at the latest.
+    #[must_use]
+    pub const fn new(model: &'a TextModel, stops: Stops) -> Self {
+        Self {
+            model,
+            detokenizer: Detokenizer::new(&model.tokenizer),
+            stops,
+            ended: false,
+        }
+    }
+
+    /// Takes the next token.
+    pub fn push(&mut self, token: u32) -> Written {
+        if self.ended {
+            return Written {
+                text: String::new(),
+                ended: true,
+            };
+        }
+        if self.model.ends.contains(&token) {
+            return self.finish();
+        }
+        let text = self.detokenizer.push(token);
+        let text = self.stops.push(&text);
+        self.ended = self.stops.stopped();
+        Written {
+            text,
+            ended: self.ended,
+        }
+    }
+
+    /// No token comes any more: gives out what was held back.
+    pub fn finish(&mut self) -> Written {
+        let mut text = String::new();
+        if !self.ended {
+            let rest = self.detokenizer.finish();
+            text = self.stops.push(&rest);
+            text.push_str(&self.stops.finish());
+        }
+        self.ended = true;
+        Written { text, ended: true }
+    }
+}
