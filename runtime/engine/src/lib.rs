@@ -10,8 +10,8 @@
 //!
 //! The tokens of a sequence are a function of the model, its tokens so far and its sampling, **to the bit**: not of what
 //! else is in the batch, where prompts are cut into chunks, which prefix was reused, in which blocks KV lies, on which
-//! node it was computed, or how many threads there are. [`math`] says how, [`model::plain`] is the definition that the
-//! tests compare with.
+//! node it was computed, or how many threads there are. [`math`] says how; `tests/plain.rs` is the definition that the
+//! engine is compared with.
 //!
 //! # The map
 //!

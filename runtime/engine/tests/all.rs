@@ -8,6 +8,7 @@ mod files;
 mod invariance;
 mod node;
 mod plain;
+mod pool;
 mod reference;
 mod sleep;
 mod steps;

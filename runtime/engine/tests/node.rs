@@ -168,10 +168,10 @@ impl Node {
         let block = self.shape.block_tokens();
         let hashes = sequence.hashes(block);
         let whole = hashes.len().min(sequence.stored / block);
-        for index in sequence.shared..whole {
+        for (index, &hash) in hashes[..whole].iter().enumerate().skip(sequence.shared) {
             let own = sequence.blocks[index];
-            if let Shared::Already(other) = self.pool.share(own, hashes[index]) {
-                assert_eq!(self.pool.pin(hashes[index]), Some(other));
+            if let Shared::Already(other) = self.pool.share(own, hash) {
+                assert_eq!(self.pool.pin(hash), Some(other));
                 assert_eq!(
                     self.bytes(own),
                     self.bytes(other),

@@ -116,12 +116,7 @@ impl TextModel {
 fn from_folder(folder: &Path) -> Result<TextModel, LoadError> {
     let config = safetensors::config(folder)?;
     let path = folder.join("tokenizer.json");
-    let text = read(&path)?;
-    let tokenizer =
-        tokenizers::Tokenizer::from_bytes(&text).map_err(|error| LoadError::Format {
-            path: path.clone(),
-            what: format!("expected a tokenizer: {}", first_line(error)),
-        })?;
+    let tokenizer = from_json(&path)?;
     let known = tokenizer.get_vocab_size(true);
     if known > config.vocabulary {
         let vocabulary = config.vocabulary;
@@ -164,6 +159,29 @@ fn from_folder(folder: &Path) -> Result<TextModel, LoadError> {
         ends,
         positions: config.positions,
     })
+}
+
+/// Reads `tokenizer.json`. The crate panics for text that is not JSON and for damaged tables of one kind of normalizer,
+/// which no Llama has: both are looked for first.
+fn from_json(path: &Path) -> Result<tokenizers::Tokenizer, LoadError> {
+    let damaged = |what: String| LoadError::Format {
+        path: path.into(),
+        what,
+    };
+    let text = json(path)?;
+    if is_precompiled(&text["normalizer"]) {
+        let what = "normalizer.type is Precompiled, which is not supported";
+        return Err(damaged(what.into()));
+    }
+    serde_json::from_value(text)
+        .map_err(|error| damaged(format!("expected a tokenizer: {}", first_line(error))))
+}
+
+fn is_precompiled(normalizer: &Json) -> bool {
+    match &normalizer["normalizers"] {
+        Json::Array(several) => several.iter().any(is_precompiled),
+        _ => normalizer["type"] == "Precompiled",
+    }
 }
 
 fn from_gguf(path: &Path) -> Result<TextModel, LoadError> {
