@@ -19,8 +19,8 @@ pub struct CpuEngine {
 }
 
 impl CpuEngine {
-    /// An engine over `region`, in blocks of `shape`, with this many threads. Models can be shared by several engines of a
-    /// process.
+    /// An engine over `region`, in blocks of `shape`, with this many threads. Models can be shared by several engines
+    /// of a process.
     ///
     /// Panics if `shape` is not of this model: it comes from [`crate::model::Config::kv_shape`].
     pub fn new(

@@ -20,8 +20,8 @@ pub trait Engine: Send {
     /// Runs one step to its end. `on_layer` is called once for each layer, in order, from this thread; what it does
     /// lengthens the step.
     ///
-    /// After an error no token was made. A [`EngineError::BadStep`] has changed nothing; after any other the blocks that
-    /// the step was to write hold whatever they hold.
+    /// After an error no token was made. A [`EngineError::BadStep`] has changed nothing; after any other the blocks
+    /// that the step was to write hold whatever they hold.
     fn run(
         &mut self,
         step: &Step,

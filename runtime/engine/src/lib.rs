@@ -1,6 +1,6 @@
 //! Engines: what runs the steps that a node machine orders, over a paged KV pool that others may read and write.
 //!
-//! [`Engine`] is the seam. A [`Step`] is a batch of [`Piece`]s — chunks of prompts and single tokens of answers alike —
+//! [`Engine`] is the seam. A [`Step`] is a batch of [`Piece`]s, chunks of prompts and single tokens of answers alike,
 //! each with the table of the KV blocks that its sequence has. An engine computes the tokens, leaves their KV in the
 //! blocks of a [`kv::KvRegion`], says so after each layer, and gives back one sampled token for each piece that asked.
 //! [`CpuEngine`] computes a small Llama; [`SleepEngine`] takes the time that a profile says and makes tokens up, for
@@ -8,10 +8,10 @@
 //!
 //! # The promise
 //!
-//! The tokens of a sequence are a function of the model, its tokens so far and its sampling, **to the bit**: not of what
-//! else is in the batch, where prompts are cut into chunks, which prefix was reused, in which blocks KV lies, on which
-//! node it was computed, or how many threads there are. [`math`] says how; `tests/plain.rs` is the definition that the
-//! engine is compared with.
+//! The tokens of a sequence are a function of the model, its tokens so far and its sampling, **to the bit**: not of
+//! what else is in the batch, where prompts are cut into chunks, which prefix was reused, in which blocks KV lies, on
+//! which node it was computed, or how many threads there are. [`math`] says how; `tests/plain.rs` is the definition
+//! that the engine is compared with.
 //!
 //! # The map
 //!

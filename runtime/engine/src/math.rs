@@ -1,19 +1,20 @@
 //! The loops of the CPU engine, and why their results do not depend on the batch.
 //!
-//! A product's rows must come out the same whatever other rows there are. candle's `gemm` does not promise that and does
-//! not keep it: of the 64 rows of a product with a 576 x 1,536 matrix, computed alone and together, rows differ in their
-//! last bits (`tests/all/invariance.rs` shows it), because a matrix-vector product takes another path than a
-//! matrix-matrix product, whose blocking follows its size. One different bit is enough for another greedy token. So products are computed here, and
-//! candle reads files.
+//! A product's rows must come out the same whatever other rows there are. candle's `gemm` does not promise that, and
+//! does not keep it: 64 rows times a matrix of 576 x 1,536 all differ in their last bits from the same rows computed
+//! one by one, which is how the tokens of a lone answer are (`tests/invariance.rs`; candle 0.11.1 on an AMD EPYC). In
+//! groups of 2, 8 and 32 they were the same there; for other sizes and processors nobody says so. One different bit is
+//! enough for another greedy token. So products are computed here, and candle reads files.
 //!
-//! The rule is one order of additions for each number that is computed, written down and independent of everything else:
+//! The rule is one order of additions for each number that is computed, written down and independent of everything
+//! else:
 //!
 //! - a product's element is the sum over its inputs from the first to the last ([`matrix`]); the loops run over many
 //!   outputs side by side, which needs no other order;
 //! - a sum over a row or a head is eight sums of every eighth element, added in a tree ([`dot`]);
 //! - attention goes over positions from the first to the last ([`attention`]), wherever their blocks lie;
-//! - products are rounded before they are added (no fused multiply-add), and `exp`, `sin` and `cos` are `libm`'s: so the
-//!   bits are the same with and without AVX2, and on other machines.
+//! - products are rounded before they are added (no fused multiply-add), and `exp`, `sin` and `cos` are `libm`'s: so
+//!   the bits are the same with and without AVX2, and on other machines.
 //!
 //! Threads share out elements, never sums.
 

@@ -19,6 +19,7 @@ pub(crate) use source::first_line;
 pub use source::{LayerPart, LoadError, Part, Source};
 
 use crate::math::matrix::Matrix;
+use conductor_core::digest::Digest;
 use std::path::Path;
 
 /// The weights of one layer.
@@ -114,6 +115,40 @@ impl Model {
         }
     }
 
+    /// The digest of all that decides what the model computes. Nodes whose digests differ must not use each other's KV.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let config = &self.config;
+        let mut digest = Digest::default();
+        let heads = [config.heads.query, config.heads.kv, config.heads.dim];
+        let sizes = [
+            config.hidden,
+            config.intermediate,
+            config.layers,
+            config.vocabulary,
+        ];
+        for size in heads.into_iter().chain(sizes) {
+            digest.word(size as u64);
+        }
+        digest.word(u64::from(config.epsilon.to_bits()));
+        digest.word(config.rope_base.to_bits());
+        for layer in &self.layers {
+            mix(&mut digest, &layer.attention_norm);
+            mix(&mut digest, &layer.mlp_norm);
+            let attention = [&layer.query, &layer.key, &layer.value, &layer.output];
+            for matrix in attention
+                .into_iter()
+                .chain([&layer.gate, &layer.up, &layer.down])
+            {
+                mix(&mut digest, matrix.numbers());
+            }
+        }
+        mix(&mut digest, &self.norm);
+        mix(&mut digest, self.embedding.numbers());
+        mix(&mut digest, self.head().numbers());
+        digest
+    }
+
     /// The model's sizes.
     #[must_use]
     pub const fn config(&self) -> &Config {
@@ -148,5 +183,11 @@ impl Model {
     #[must_use]
     pub fn frequencies(&self) -> &[f32] {
         &self.frequencies
+    }
+}
+
+fn mix(digest: &mut Digest, numbers: &[f32]) {
+    for number in numbers {
+        digest.word(u64::from(number.to_bits()));
     }
 }

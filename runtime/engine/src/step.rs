@@ -1,9 +1,9 @@
 //! What an engine is ordered to do, and what it answers.
 //!
-//! A step is what the node machines decide, in tokens: a prefill node's chunk (`PrefillRun::chunk_ends`) is a step of one
-//! piece, a decode node's step (`DecodeRun`, one of its `steps`) has a piece of one token for each sequence of the batch,
-//! and a coupled node's pass (`CoupledRun` with its `pieces`) has both. A piece of an answer is no different from a piece
-//! of a prompt but for its [`Phase`], which only matters to what it is said to cost.
+//! A step is what the node machines decide, in tokens: a prefill node's chunk (`PrefillRun::chunk_ends`) is a step of
+//! one piece, a decode node's step (`DecodeRun`, one of its `steps`) has a piece of one token for each sequence of the
+//! batch, and a coupled node's pass (`CoupledRun` with its `pieces`) has both. A piece of an answer is no different
+//! from a piece of a prompt but for its [`Phase`], which only matters to what it is said to cost.
 //!
 //! A step is checked whole before an engine touches anything: an order that cannot be right is an error and changes no
 //! block.

@@ -7,6 +7,7 @@ use conductor_engine::math::Workers;
 use conductor_engine::math::attention::Heads;
 use conductor_engine::model::{Config, Model, Scratch, tiny};
 use conductor_engine::sampling::Sampling;
+use conductor_engine::text::Tokenizer;
 use conductor_engine::{Phase, Step};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -223,4 +224,25 @@ fn answers_of_the_tiny_model_depend_on_early_tokens_and_are_not_all_the_same() {
     assert!(seen.len() >= 40, "{} different tokens of 160", seen.len());
     let printable = |token: &u32| (0x20..0x7f).contains(token) || *token == 257;
     assert!(seen.iter().all(printable), "a person can read them");
+}
+
+/// Every machine has the same model and the same answers, in debug and in release.
+#[test]
+fn the_tiny_model_is_what_it_was() {
+    let model = Arc::new(tiny::model(1));
+    let prompt: Vec<u32> = b"Hello, Conductor"
+        .iter()
+        .map(|&byte| u32::from(byte))
+        .collect();
+    let mut node = Node::new(&model, 16, 4, 1);
+    let mut sequence = Sequence::new(0, &prompt, Sampling::Greedy);
+    while sequence.answered() < 24 {
+        node.run(&mut [(&mut sequence, 16)]);
+    }
+    let answer = Tokenizer::Bytes.decode(&sequence.tokens[16..]);
+    let found = format!("{} {answer}", model.digest());
+    assert_eq!(
+        found,
+        "0abc9c7bc36edd0dd263c0b94a2abbd0 d.;d9q7aUv;`\"{7iHz8%9?"
+    );
 }

@@ -8,6 +8,7 @@ use conductor_engine::math::matrix::Matrix;
 const ROWS: usize = 64;
 const INPUTS: usize = 1_536;
 const OUTPUTS: usize = 576;
+const GROUPS: [usize; 4] = [1, 2, 8, 32];
 
 fn numbers(name: &str, count: usize) -> Vec<f32> {
     let stream = Stream::new(3, name);
@@ -15,16 +16,16 @@ fn numbers(name: &str, count: usize) -> Vec<f32> {
     (0..count as u64).map(number).collect()
 }
 
-/// How many rows differ when they are computed alone.
-fn differ(product: impl Fn(&[f32]) -> Vec<f32>) -> usize {
+/// How many rows differ when they are computed in groups of this size, and not all together.
+fn differ(group: usize, product: impl Fn(&[f32]) -> Vec<f32>) -> usize {
     let x = numbers("x", ROWS * INPUTS);
     let together = product(&x);
-    let rows = x.chunks_exact(INPUTS).zip(together.chunks_exact(OUTPUTS));
-    let same = |alone: &[f32], row: &[f32]| {
-        let mut each = alone.iter().zip(row);
-        each.all(|(a, b)| a.to_bits() == b.to_bits())
-    };
-    rows.filter(|(x, row)| !same(&product(x), row)).count()
+    let apart: Vec<f32> = x.chunks(group * INPUTS).flat_map(product).collect();
+    let rows = together
+        .chunks_exact(OUTPUTS)
+        .zip(apart.chunks_exact(OUTPUTS));
+    let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+    rows.filter(|(a, b)| !same(a, b)).count()
 }
 
 #[test]
@@ -36,7 +37,9 @@ fn our_rows_do_not_depend_on_each_other() {
         matrix.product(x, &mut out, &mut panels, &Workers::single());
         out
     };
-    assert_eq!(differ(ours), 0);
+    for group in GROUPS {
+        assert_eq!(differ(group, ours), 0, "in groups of {group}");
+    }
 }
 
 /// If this fails candle has become better, on this processor at least; see the header of `conductor_engine::math`.
@@ -50,7 +53,7 @@ fn candles_rows_do() {
         let product = x.and_then(|x| x.matmul(&weights)?.flatten_all()?.to_vec1());
         product.expect("a product")
     };
-    let differ = differ(candles);
-    println!("{differ} of {ROWS} rows differ");
-    assert!(differ > 0, "all rows are the same");
+    let counts = GROUPS.map(|group| differ(group, candles));
+    println!("of {ROWS} rows differ, in groups of {GROUPS:?}: {counts:?}");
+    assert!(counts != [0; 4], "all rows are the same");
 }

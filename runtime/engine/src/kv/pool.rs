@@ -1,8 +1,8 @@
 //! The book of blocks: which are free, who holds them, and which one has what content.
 //!
-//! The bytes do not matter here; see [`super`] for who may touch them. Content is a [`BlockHash`], chained over all tokens
-//! before, so that a found block is the right prefix. A block is private to one holder until it is shared under its
-//! hash; then many hold it, and it stays after the last of them, until it is evicted.
+//! The bytes do not matter here; see [`super`] for who may touch them. Content is a [`BlockHash`], chained over all
+//! tokens before, so that a found block is the right prefix. A block is private to one holder until it is shared under
+//! its hash; then many hold it, and it stays after the last of them, until it is evicted.
 //!
 //! Not here: which block to evict. The core's node machine decides it by hash and the agent carries it out, so that
 //! there is one eviction order, the one that was validated. A pool must therefore have room for what the machine keeps

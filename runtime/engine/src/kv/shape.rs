@@ -1,8 +1,8 @@
 //! Where a token's KV lies in the region.
 //!
 //! `[block][layer][k, v][token in block][kv head][dimension]`, 32-bit floats in the machine's order. A block is one
-//! contiguous piece, which is what replication moves; so is a layer of a block, which is what layer-wise streaming moves;
-//! and so are a layer's keys and its values of a block, which is what attention walks over.
+//! contiguous piece, which is what replication moves; so is a layer of a block, which is what layer-wise streaming
+//! moves; and so are a layer's keys and its values of a block, which is what attention walks over.
 //!
 //! Not here: other precisions. KV is as exact as the computation, so that moving it changes nothing.
 

@@ -1,8 +1,9 @@
 //! Causal attention of single rows over the keys and values of a sequence.
 //!
-//! Each query head goes over the positions from the first to its own: scores, their maximum, exponentials and their sum,
-//! then the weighted sum of the values. Query heads share key and value heads in groups (grouped-query attention).
-//! Positions that come later do not exist for a row, so that a row's result is the same in a chunk as alone.
+//! Each query head goes over the positions from the first to its own: scores, their maximum, exponentials and their
+//! sum, then the weighted sum of the values. Query heads share key and value heads in groups (grouped-query
+//! attention). Positions that come later do not exist for a row, so that a row's result is the same in a chunk as
+//! alone.
 
 use super::{Workers, dot, wide};
 

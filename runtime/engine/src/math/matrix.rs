@@ -60,6 +60,12 @@ impl Matrix {
         panel.iter().map(move |place| place[output % PANEL])
     }
 
+    /// All numbers, packed.
+    #[must_use]
+    pub fn numbers(&self) -> &[f32] {
+        self.packed.as_flattened()
+    }
+
     /// The product of each row of `x` with the matrix, row by row into `out`; `panels` is scratch space.
     pub fn product(&self, x: &[f32], out: &mut Vec<f32>, panels: &mut Vec<f32>, workers: &Workers) {
         let rows = x.len() / self.inputs;

@@ -1,8 +1,8 @@
 //! The forward pass of a step.
 //!
-//! The rows of all pieces go through products together; attention, which is each sequence's own, goes piece by piece. In
-//! each layer a piece's keys and values are written to its blocks first and then read back with those before them, so
-//! that there is one way by which attention gets KV, whether it was computed now, long ago or on another node.
+//! The rows of all pieces go through products together; attention, which is each sequence's own, goes piece by piece.
+//! In each layer a piece's keys and values are written to its blocks first and then read back with those before them,
+//! so that there is one way by which attention gets KV, whether it was computed now, long ago or on another node.
 //!
 //! Memory follows the number of tokens of a step and the longest context in it, and is kept for the next step.
 

@@ -1,7 +1,7 @@
 //! Weights in the form of Hugging Face: a folder with `config.json` and `model.safetensors`.
 //!
-//! candle reads the file and turns numbers of any precision to 32-bit floats. The file is read whole, not mapped: a file
-//! that changes while it is mapped is undefined behaviour, and tensors are packed anew anyway.
+//! candle reads the file and turns numbers of any precision to 32-bit floats. The file is read whole, not mapped: a
+//! file that changes while it is mapped is undefined behaviour, and tensors are packed anew anyway.
 //!
 //! Not here: weights in several files, which only models have that are too large for this engine.
 

@@ -1,9 +1,9 @@
 //! A model from a seed: nothing is downloaded, and every machine has the same.
 //!
-//! Its weights are random, but not just anything. Attention is strong, so that early tokens change late ones and a test
-//! that compares answers would notice lost KV. And the rows of the head are empty for all tokens but printable ASCII and
-//! the end: those have a logit of exactly 0, and the best of a hundred random logits is above that, so that a person who
-//! tries the demo sees characters, if no words.
+//! Its weights are random, but not just anything. Attention is strong, so that early tokens change late ones and a
+//! test that compares answers would notice lost KV. And the rows of the head are empty for all tokens but printable
+//! ASCII and the end: those have a logit of exactly 0, and the best of a hundred random logits is above that, so that
+//! a person who tries the demo sees characters, if no words.
 
 use super::{Config, LayerPart, LoadError, Model, Part, Source};
 use crate::math::attention::Heads;

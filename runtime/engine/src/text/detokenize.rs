@@ -1,8 +1,8 @@
 //! Text out of tokens that come one by one, never ending within a character.
 //!
 //! A token may be a part of a character, and its text may depend on the token before (a space at the beginning of a
-//! word, a run of single bytes). So the last tokens are decoded again with each new one, and what is new in their text is
-//! given out, unless it ends with U+FFFD: that may be a character of which bytes are still to come.
+//! word, a run of single bytes). So the last tokens are decoded again with each new one, and what is new in their text
+//! is given out, unless it ends with U+FFFD: that may be a character of which bytes are still to come.
 //!
 //! It may also be bytes that never become text, so waiting has a bound. For tokens that are bytes the rule is exact,
 //! because an unfinished character can be told from a broken one.

@@ -103,8 +103,8 @@ impl TextModel {
         }
     }
 
-    /// Reads what belongs to a model in a GGUF file, or in a folder with `config.json` and `tokenizer.json`, but not its
-    /// weights.
+    /// Reads what belongs to a model in a GGUF file, or in a folder with `config.json` and `tokenizer.json`, but not
+    /// its weights.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
         match path.is_dir() {
             true => from_folder(path),
