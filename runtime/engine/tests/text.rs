@@ -4,6 +4,7 @@ use crate::files::tokenizer;
 use conductor_engine::text::bytes::{IM_END, encode};
 use conductor_engine::text::{Detokenizer, Stops, Stream, TextModel, Tokenizer};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// Everything that a detokenizer gives, piece by piece.
 fn pieces(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<String> {
@@ -25,7 +26,7 @@ proptest! {
 
     #[test]
     fn text_comes_whole_and_in_whole_characters(text in "(\\PC|[ \\n]|[😀é漢]){0,30}") {
-        for tokenizer in [Tokenizer::Bytes, Tokenizer::Model(Box::new(tokenizer()))] {
+        for tokenizer in [Tokenizer::Bytes, Tokenizer::Model(Arc::new(tokenizer()))] {
             let tokens = tokenizer.encode(&text, true).expect("tokens");
             let pieces = pieces(&tokenizer, &tokens);
             prop_assert_eq!(pieces.concat(), text.clone());
@@ -42,7 +43,7 @@ proptest! {
 
     #[test]
     fn any_tokens_are_not_waited_for_for_ever(tokens in prop::collection::vec(0_u32..256, 0..60)) {
-        let tokenizer = Tokenizer::Model(Box::new(tokenizer()));
+        let tokenizer = Tokenizer::Model(Arc::new(tokenizer()));
         let pieces = pieces(&tokenizer, &tokens);
         let silent = |run: &[String]| run.iter().all(String::is_empty);
         // The last piece is the rest.

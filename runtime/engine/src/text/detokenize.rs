@@ -15,8 +15,8 @@ const PATIENCE: usize = 8;
 
 /// Tokens of one answer, becoming text.
 #[derive(Clone, Debug)]
-pub struct Detokenizer<'a> {
-    tokenizer: &'a Tokenizer,
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
     /// The tokens of the text that was given out last, and those that have given none yet.
     tokens: Vec<u32>,
     /// How many of them have been given out.
@@ -25,12 +25,12 @@ pub struct Detokenizer<'a> {
     bytes: Vec<u8>,
 }
 
-impl<'a> Detokenizer<'a> {
+impl Detokenizer {
     /// For the tokens of one answer.
     #[must_use]
-    pub const fn new(tokenizer: &'a Tokenizer) -> Self {
+    pub fn new(tokenizer: &Tokenizer) -> Self {
         Self {
-            tokenizer,
+            tokenizer: tokenizer.clone(),
             tokens: Vec::new(),
             given: 0,
             bytes: Vec::new(),

@@ -1,12 +1,13 @@
 //! An answer as it is written: tokens in, text out, until something ends it.
 
 use super::{Detokenizer, Stops, TextModel};
+use std::sync::Arc;
 
 /// One answer.
 #[derive(Clone, Debug)]
-pub struct Stream<'a> {
-    model: &'a TextModel,
-    detokenizer: Detokenizer<'a>,
+pub struct Stream {
+    ends: Arc<[u32]>,
+    detokenizer: Detokenizer,
     stops: Stops,
     ended: bool,
 }
@@ -20,12 +21,12 @@ pub struct Written {
     pub ended: bool,
 }
 
-impl<'a> Stream<'a> {
+impl Stream {
     /// An answer of `model` that ends at one of `stops` at the latest.
     #[must_use]
-    pub const fn new(model: &'a TextModel, stops: Stops) -> Self {
+    pub fn new(model: &TextModel, stops: Stops) -> Self {
         Self {
-            model,
+            ends: Arc::clone(&model.ends),
             detokenizer: Detokenizer::new(&model.tokenizer),
             stops,
             ended: false,
@@ -40,7 +41,7 @@ impl<'a> Stream<'a> {
                 ended: true,
             };
         }
-        if self.model.ends.contains(&token) {
+        if self.ends.contains(&token) {
             return self.finish();
         }
         let text = self.detokenizer.push(token);

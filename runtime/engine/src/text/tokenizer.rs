@@ -12,6 +12,7 @@ use candle_core::quantized::tokenizer::TokenizerFromGguf;
 use serde_json::Value as Json;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -23,8 +24,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 pub enum Tokenizer {
     /// A byte a token, for the model `tiny`.
     Bytes,
-    /// A real model's.
-    Model(Box<tokenizers::Tokenizer>),
+    /// A real model's; shared by all who use it.
+    Model(Arc<tokenizers::Tokenizer>),
 }
 
 /// A text that cannot be used.
@@ -85,7 +86,7 @@ pub struct TextModel {
     /// How conversations are written.
     pub template: ChatTemplate,
     /// Tokens that end an answer.
-    pub ends: Vec<u32>,
+    pub ends: Arc<[u32]>,
     /// Longest sequence, in tokens.
     pub positions: usize,
 }
@@ -98,7 +99,7 @@ impl TextModel {
         Self {
             tokenizer: Tokenizer::Bytes,
             template: ChatTemplate::chat_ml(),
-            ends: config.ends,
+            ends: config.ends.into(),
             positions: config.positions,
         }
     }
@@ -154,9 +155,9 @@ fn from_folder(folder: &Path) -> Result<TextModel, LoadError> {
         }
     }
     Ok(TextModel {
-        tokenizer: Tokenizer::Model(Box::new(tokenizer)),
+        tokenizer: Tokenizer::Model(Arc::new(tokenizer)),
         template,
-        ends,
+        ends: ends.into(),
         positions: config.positions,
     })
 }
@@ -235,9 +236,9 @@ fn from_gguf(path: &Path) -> Result<TextModel, LoadError> {
         .map_err(|error| damaged(error.to_string()))?,
     };
     Ok(TextModel {
-        tokenizer: Tokenizer::Model(Box::new(tokenizer)),
+        tokenizer: Tokenizer::Model(Arc::new(tokenizer)),
         template,
-        ends: config.ends,
+        ends: config.ends.into(),
         positions: config.positions,
     })
 }
