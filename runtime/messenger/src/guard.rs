@@ -28,8 +28,10 @@ pub(crate) fn is_open(word: &AtomicU64, of: u32) -> bool {
     generation(now) == of && now & OPEN != 0
 }
 
-pub(crate) fn is_empty(word: &AtomicU64) -> bool {
-    word.load(Acquire) & INSIDE == 0
+/// Nobody of this generation is inside.
+pub(crate) fn is_empty(word: &AtomicU64, of: u32) -> bool {
+    let now = word.load(Acquire);
+    generation(now) != of || now & INSIDE == 0
 }
 
 /// Inside until it is dropped.
@@ -67,8 +69,9 @@ mod tests {
         close(&word);
         assert!(enter(&word, 7).is_none() && !is_open(&word, 7));
         drop(inside);
-        assert!(!is_empty(&word));
+        assert!(!is_empty(&word, 7));
+        assert!(is_empty(&word, 6), "an earlier use is over");
         drop(also);
-        assert!(is_empty(&word));
+        assert!(is_empty(&word, 7));
     }
 }

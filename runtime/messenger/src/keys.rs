@@ -11,7 +11,8 @@ use crate::region::{Region, Span};
 use crate::secret::random_u64;
 use crate::wire::Status;
 use conductor_core::ids::NodeId;
-use rustix::process::{Pid, test_kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,7 @@ pub(crate) struct Slot {
     pub(crate) index: usize,
     pub(crate) generation: u32,
     pub(crate) node: NodeId,
-    pub(crate) process: Option<Pid>,
+    pub(crate) process: Option<Arc<OwnedFd>>,
 }
 
 impl Slot {
@@ -50,7 +51,8 @@ impl Slot {
 
     /// Nobody is inside: the word says so, or its process is no more.
     pub(crate) fn is_empty(&self) -> bool {
-        guard::is_empty(self.word()) || self.process.is_some_and(|p| test_kill_process(p).is_err())
+        guard::is_empty(self.word(), self.generation)
+            || self.process.as_ref().is_some_and(|p| has_ended(p))
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -152,7 +154,7 @@ impl Keys {
             table.get(&key).cloned().ok_or(Error::UnknownKey)?
         };
         window.close();
-        let is_empty = || guard::is_empty(&window.word) && window.is_empty(|_| true);
+        let is_empty = || guard::is_empty(&window.word, 0) && window.is_empty(|_| true);
         until(is_empty, within).await?;
         // Kept until now, so that a revocation that did not succeed can be repeated.
         self.0.lock().expect("no panic inside").remove(&key);
@@ -187,6 +189,16 @@ pub(crate) fn allowed(access: Access, direction: Direction, spans: &[Span]) -> R
         true => Ok(()),
         false => Err(Status::OutOfBounds),
     }
+}
+
+/// A process's descriptor is readable when it has ended, reaped or not.
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 async fn until(is_empty: impl Fn() -> bool, within: Duration) -> Result<(), Error> {

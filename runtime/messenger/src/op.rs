@@ -143,6 +143,7 @@ pub struct Op {
     pub(crate) bytes: u64,
     pub(crate) immediate: Option<u64>,
     pub(crate) within: Option<Duration>,
+    pub(crate) checked: bool,
 }
 
 impl Op {
@@ -212,6 +213,7 @@ impl Op {
             bytes,
             immediate: None,
             within: None,
+            checked: false,
         })
     }
 
@@ -227,6 +229,14 @@ impl Op {
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = Some(limit);
+        self
+    }
+
+    /// A CRC-32C goes with the bytes and is checked where they arrive, whatever
+    /// [`Options::checksum`](crate::Options::checksum) says.
+    #[must_use]
+    pub fn checked(mut self) -> Self {
+        self.checked = true;
         self
     }
 

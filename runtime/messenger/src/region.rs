@@ -246,8 +246,13 @@ impl<'a> Cursor<'a> {
 
     /// The next piece alone, of at most `bytes`.
     pub(crate) fn piece(&self, bytes: u64) -> Option<Span> {
-        let mut pieces = [Span::new(0, 0); PIECES_MAX];
-        self.pieces(&mut pieces, 1, bytes).first().copied()
+        let mut within = self.within;
+        self.spans.iter().find_map(|span| {
+            let offset = span.offset + within;
+            let take = (span.bytes - within).min(bytes);
+            within = 0;
+            (take > 0).then(|| Span::new(offset, take))
+        })
     }
 
     /// Goes on by `bytes`, which are not more than are left.

@@ -30,7 +30,7 @@ use crate::transport::{Address, Handler, Later, Link, Notices, Options, Transpor
 use attach::{Attachment, Attachments};
 use conductor_core::ids::NodeId;
 use copier::{Copier, Copy};
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,8 +98,14 @@ async fn accept(listener: UnixListener, endpoint: Arc<Endpoint>) {
         };
         let process = stream.peer_cred().ok().and_then(|cred| cred.pid());
         let process = process.and_then(Pid::from_raw);
+        // Not a number, which another process may get.
+        let process = process.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
         let socket = Socket::Unix(stream);
-        tokio::spawn(endpoint.clone().accept(socket, process, greeting));
+        tokio::spawn(
+            endpoint
+                .clone()
+                .accept(socket, process.map(Arc::new), greeting),
+        );
     }
 }
 

@@ -241,9 +241,7 @@ fn who_shuts_down_finishes_what_is_under_way() {
             ours.region.write(0, &bytes);
             let ticket = link.submit(write(&ours, grant)).await.expect("room");
             let ((), ended) =
-                tokio::join!(theirs.transport.shutdown(Duration::from_secs(20)), async {
-                    ticket.await
-                });
+                tokio::join!(theirs.transport.shutdown(Duration::from_secs(20)), ticket);
             // It was finished, or turned back whole because it had not begun.
             match ended {
                 Ok(()) => assert!(theirs.region.to_vec(BLOCK) == bytes),

@@ -13,7 +13,7 @@ use crate::op::Notice;
 use crate::transport::{Handler, Notices, Options};
 use crate::wire::Refusal;
 use conductor_core::ids::NodeId;
-use rustix::process::Pid;
+use rustix::fd::OwnedFd;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -75,7 +75,7 @@ impl Endpoint {
     pub(crate) async fn accept(
         self: Arc<Self>,
         socket: Socket,
-        process: Option<Pid>,
+        process: Option<Arc<OwnedFd>>,
         greeting: OwnedSemaphorePermit,
     ) {
         // What a peer did wrong ends its connection; it learns of it by that, and nobody here waits for it.
@@ -85,7 +85,7 @@ impl Endpoint {
     async fn greet_and_serve(
         &self,
         socket: Socket,
-        process: Option<Pid>,
+        process: Option<Arc<OwnedFd>>,
         greeting: OwnedSemaphorePermit,
     ) -> Result<(), Broken> {
         let mut inbox = Inbox::new(None);

@@ -298,7 +298,7 @@ async fn send_one(
     checked: bool,
 ) -> std::io::Result<()> {
     let frame = match work {
-        Work::Op(op) => return send_op(socket, head, id, op, checked).await,
+        Work::Op(op) => return send_op(socket, head, id, op, checked || op.checked).await,
         Work::Notice(immediate) => Frame::Write(wire::Write {
             id,
             key: 0,

@@ -18,7 +18,6 @@ use crate::wire::{Attached, Frame, MESSAGE_MAX, Read, Status, Write};
 use conductor_core::ids::NodeId;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::MemfdFlags;
-use rustix::process::Pid;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -31,7 +30,7 @@ pub(crate) struct Served<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) socket: &'a Socket,
     pub(crate) node: NodeId,
-    pub(crate) process: Option<Pid>,
+    pub(crate) process: Option<Arc<OwnedFd>>,
     pub(crate) slots: Slots,
 }
 
@@ -249,7 +248,7 @@ impl Served<'_> {
             index,
             generation,
             node: self.node,
-            process: self.process,
+            process: self.process.clone(),
         })))
     }
 }
