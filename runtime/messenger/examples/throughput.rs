@@ -131,6 +131,13 @@ async fn measure(rounds: usize) -> Fallible<()> {
         // The yardsticks before and behind their transports in turn.
         let memcpy = copied.run();
         table.add(round, "memcpy, one thread", None, memcpy);
+        let speed = own_copy(&region);
+        table.add(
+            round,
+            "a region's own copy",
+            Some("memcpy, one thread"),
+            speed,
+        );
         for (name, write) in [("shm write", true), ("shm read", false)] {
             let speed = run(&mapped, &region, shm_grant, write).await?;
             table.add(round, name, Some("memcpy, one thread"), speed);
@@ -205,6 +212,22 @@ impl Memcpy {
         }
         done as f64 / begun.elapsed().as_nanos() as f64
     }
+}
+
+/// The same once more by the copy that regions are copied with, from one region into another.
+fn own_copy(from: &Region) -> f64 {
+    let Ok(into) = Region::allocate(REGION, pages()) else {
+        return f64::NAN;
+    };
+    let pairs: Vec<_> = scattered(0).into_iter().zip(scattered(1)).collect();
+    let (mut done, begun) = (0u64, Instant::now());
+    while begun.elapsed() < MEASURE {
+        for (here, there) in &pairs {
+            into.copy_from(there.offset, from, *here);
+            done += BLOCK;
+        }
+    }
+    done as f64 / begun.elapsed().as_nanos() as f64
 }
 
 /// GB/s that iperf3's receiver reports over loopback; `None` without iperf3.

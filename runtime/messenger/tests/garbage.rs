@@ -78,7 +78,7 @@ fn strangers_with_garbage_are_put_out() {
 fn strangers_who_say_nothing_are_put_out_and_do_not_keep_others_out() {
     run(async {
         let mut with = options(1);
-        with.connect = Duration::from_millis(200);
+        with.connect = Duration::from_millis(500);
         let theirs = node_with(Kind::Tcp, with, Arc::new(NoCalls)).await;
         let address = theirs.transport.address();
         // More than are heard at a time.
