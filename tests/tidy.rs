@@ -51,7 +51,7 @@ const FORBIDDEN: [(&str, &[&str], &str); 6] = [
         "experiments do not draw",
     ),
     (
-        "runtime/src",
+        "runtime",
         &["conductor_sim"],
         "the runtime and the simulator do not name each other",
     ),

@@ -208,6 +208,12 @@ impl CoupledBatch {
         places.map(|&place| self.batch.member(place).ticket)
     }
 
+    /// Whose requests wait to be taken in: they have no KV, or have lost it.
+    pub fn tickets_waiting(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let places = self.waiting.iter();
+        places.map(|&place| self.batch.member(place).ticket)
+    }
+
     /// Takes a request of `input` tokens that may make up to `output`, at least 1 each.
     pub fn enqueue(
         &mut self,

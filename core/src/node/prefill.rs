@@ -291,6 +291,13 @@ impl PrefillQueue {
         JobId(slot)
     }
 
+    /// The request that was started first could not be computed: nothing of it is cached, and what it reused stays pinned
+    /// until it is released.
+    pub fn abandon(&mut self) -> JobId {
+        let slot = self.running.pop_front();
+        JobId(slot.expect("a driver ends what it started"))
+    }
+
     /// The request's KV has left, or is not wanted: its blocks can go when room is needed.
     pub fn release(&mut self, job: JobId) {
         self.cache.unpin(&self.jobs[job.0 as usize].pinned);
@@ -409,6 +416,19 @@ mod tests {
         node.release(next);
         node.check();
         assert_eq!(node.cache().dram().len(), 3);
+    }
+
+    #[test]
+    fn what_could_not_be_computed_leaves_nothing() {
+        let mut node = node(3, 99);
+        let job = node.enqueue(ticket(1), Tokens(30), &blocks(0..3), false);
+        node.start().expect("ready");
+        assert_eq!(node.abandon(), job);
+        node.release(job);
+        assert!(node.cache().dram().is_empty());
+        node.enqueue(ticket(2), Tokens(10), &blocks(0..1), false);
+        assert!(node.start().is_some(), "the node goes on");
+        node.check();
     }
 
     #[test]

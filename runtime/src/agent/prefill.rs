@@ -218,6 +218,23 @@ impl PrefillAgent {
         self.start(out);
     }
 
+    /// What is computed could not be: the attempt has failed, unless it was given up before.
+    pub fn not_computed(&mut self, why: String, out: &mut Outputs) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let ticket = running.ticket;
+        self.queue.abandon();
+        self.queue.release(running.job);
+        if !running.in_vain {
+            self.jobs.remove(&ticket);
+            out.push(Output::EndSend { ticket });
+            out.push(Output::Say(FromNode::Failed { ticket, why }));
+            out.push(Output::Forget { ticket });
+        }
+        self.start(out);
+    }
+
     /// All KV of a request has arrived at its decode node.
     pub fn sent(&mut self, ticket: Ticket, out: &mut Outputs) {
         if let Some(Job { id: Some(id), .. }) = self.jobs.remove(&ticket) {

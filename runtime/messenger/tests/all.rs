@@ -1,0 +1,14 @@
+//! The messenger's tests, over loopback and Unix sockets: two nodes in one process, and two processes.
+
+mod blocks;
+mod common;
+mod faults;
+mod garbage;
+mod notices;
+mod pressure;
+mod process;
+mod proxy;
+mod rights;
+mod scatter;
+mod stream;
+mod wire;

@@ -1,0 +1,106 @@
+//! Two nodes, over either transport.
+
+use conductor_core::ids::NodeId;
+use conductor_messenger::{
+    Access, Address, Grant, Handler, Link, NoCalls, Notices, Options, Pages, Region, Rights,
+    Secret, Shm, Span, Tcp, Transport,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tcp,
+    Shm,
+}
+
+pub(crate) const KINDS: [Kind; 2] = [Kind::Tcp, Kind::Shm];
+
+/// Long enough for a busy machine; nothing that works waits for it.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+pub(crate) struct Node {
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) notices: Notices,
+    pub(crate) region: Region,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn options(node: u16) -> Options {
+    let mut options = Options::new(NodeId(node), Secret::new(b"tests"));
+    options.deadline = LONG;
+    options
+}
+
+pub(crate) async fn node_with(kind: Kind, options: Options, handler: Arc<dyn Handler>) -> Node {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (transport, notices): (Box<dyn Transport>, Notices) = match kind {
+        Kind::Tcp => {
+            let any = "127.0.0.1:0".parse().expect("an address");
+            let (tcp, notices) = Tcp::bind(any, options, handler).await.expect("a port");
+            (Box::new(tcp), notices)
+        }
+        Kind::Shm => {
+            let path = folder.path().join("node.sock");
+            let (shm, notices) = Shm::bind(&path, options, handler).expect("a socket");
+            (Box::new(shm), notices)
+        }
+    };
+    let region = Region::allocate(8 << 20, Pages::default()).expect("memory");
+    Node {
+        transport,
+        notices,
+        region,
+        _folder: folder,
+    }
+}
+
+pub(crate) async fn node(kind: Kind, number: u16) -> Node {
+    node_with(kind, options(number), Arc::new(NoCalls)).await
+}
+
+impl Node {
+    pub(crate) fn grant(&self, window: Span, rights: Rights) -> Grant {
+        let node = None;
+        let access = Access {
+            window,
+            rights,
+            node,
+        };
+        self.transport
+            .register(&self.region, access)
+            .expect("within")
+    }
+
+    pub(crate) fn grant_all(&self) -> Grant {
+        self.grant(self.region.whole(), Rights::BOTH)
+    }
+
+    pub(crate) async fn link(&self, to: &Address) -> Arc<dyn Link> {
+        self.transport.connect(to).await.expect("a link")
+    }
+}
+
+/// Bytes that differ by seed and place.
+pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..bytes).map(|_| step()).collect()
+}
+
+/// Runs a test on two threads, within a minute.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let limited = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+    runtime.block_on(limited).expect("the test ends");
+}

@@ -1,0 +1,236 @@
+//! A node's configuration file.
+
+use crate::wire::{MESSAGE_BYTES_MAX, Secret, SecretError};
+use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `conductord node --config FILE`, as TOML.
+///
+/// ```
+/// # use conductor_runtime::node::NodeConfig;
+/// let config: NodeConfig = toml::from_str(
+///     r#"
+///     node = 0
+///     listen = "127.0.0.1:7100"
+///     transfer = "tcp://127.0.0.1:7200"
+///     cluster = "2p2d"
+///     secret_file = "/etc/conductor/secret"
+///
+///     [engine]
+///     kind = "cpu"
+///     model = "tiny"
+///     "#,
+/// )?;
+/// assert_eq!(config.node, 0);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Its place in the cluster's list of nodes, from 0; its role is the one that it has there.
+    pub node: u16,
+    /// Where the gateway and other nodes reach it. Port 0: any.
+    pub listen: SocketAddr,
+    /// Where KV is moved: `tcp://ADDRESS:PORT`, or `shm:///PATH` for nodes on one machine.
+    pub transfer: String,
+    /// A built-in cluster's name or a file, the same one as the gateway's.
+    pub cluster: String,
+    /// A built-in policy's name or a file, the same one as the gateway's.
+    #[serde(default = "default_policy")]
+    pub policy: String,
+    /// Holds the cluster's secret.
+    pub secret_file: PathBuf,
+    /// What computes.
+    pub engine: EngineConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: NodeLimits,
+}
+
+/// What computes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum EngineConfig {
+    /// A small Llama on the processor.
+    Cpu {
+        /// `tiny`, or a folder or file with a model.
+        model: String,
+        /// Threads; by default one.
+        #[serde(default = "one")]
+        threads: std::num::NonZeroUsize,
+    },
+    /// Takes the time that the cluster's profile says and makes tokens up.
+    Sleep {
+        /// It goes through its times so often as fast.
+        #[serde(default = "default_speed")]
+        speed: f64,
+        /// Layers of its KV.
+        #[serde(default = "default_layers")]
+        layers: u32,
+        /// Numbers of 4 bytes in a token's keys of one layer, and in its values.
+        #[serde(default = "default_width")]
+        width: u32,
+        /// Longest sequence.
+        #[serde(default = "default_positions")]
+        positions: u32,
+    },
+}
+
+/// Bounds of a node, each with a default that is safe.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeLimits {
+    /// Blocks besides those that the cluster's file gives to the cache or to HBM: for the prompt that is computed, for
+    /// KV that is still being sent, and for KV that comes. By default as many as the largest node's HBM: the largest
+    /// request that is taken in has room.
+    pub scratch_blocks: Option<u32>,
+    /// A larger message ends the session.
+    pub message_bytes_max: usize,
+    /// Requests whose KV waits for room here at most.
+    pub reservations_max: usize,
+    /// How long KV waits for room here, in milliseconds.
+    pub reserve_ms: u64,
+    /// How long other nodes may keep blocks of this one's cache, in milliseconds.
+    pub lease_ms: u64,
+    /// Chains of blocks that other nodes keep at most.
+    pub pins_max: usize,
+    /// A gateway that has said nothing for so long is gone, in milliseconds.
+    pub silent_ms: u64,
+    /// How long work for peers may take to end when the node ends, in milliseconds.
+    pub end_ms: u64,
+}
+
+impl Default for NodeLimits {
+    fn default() -> Self {
+        Self {
+            scratch_blocks: None,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            reservations_max: 4096,
+            reserve_ms: 30_000,
+            lease_ms: 10_000,
+            pins_max: 256,
+            silent_ms: 10_000,
+            end_ms: 5_000,
+        }
+    }
+}
+
+impl NodeLimits {
+    pub(super) const fn reserve(&self) -> Duration {
+        Duration::from_millis(self.reserve_ms)
+    }
+
+    pub(super) const fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+
+    pub(super) const fn silent(&self) -> Duration {
+        Duration::from_millis(self.silent_ms)
+    }
+
+    pub(super) const fn end(&self) -> Duration {
+        Duration::from_millis(self.end_ms)
+    }
+}
+
+fn default_policy() -> String {
+    "kvcache-centric".into()
+}
+
+fn one() -> std::num::NonZeroUsize {
+    std::num::NonZeroUsize::MIN
+}
+
+const fn default_speed() -> f64 {
+    1.0
+}
+
+const fn default_layers() -> u32 {
+    4
+}
+
+const fn default_width() -> u32 {
+    2
+}
+
+const fn default_positions() -> u32 {
+    1 << 20
+}
+
+/// What a node's configuration refers to.
+#[derive(Clone, Debug)]
+pub struct NodeParts {
+    /// The cluster.
+    pub cluster: ClusterConfig,
+    /// The policy.
+    pub policy: PolicyConfig,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// What a configuration refers to cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PartsError {
+    /// A file cannot be read.
+    #[error("{}: {why}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What was seen.
+        why: std::io::Error,
+    },
+    /// Cluster or policy are not as expected.
+    #[error("{name}: {error}")]
+    Config {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        error: ConfigError,
+    },
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl NodeParts {
+    /// Reads what `config` names.
+    ///
+    /// # Errors
+    /// If a file is not there or not as expected.
+    pub fn read(config: &NodeConfig) -> Result<Self, PartsError> {
+        let wrong = |name: &str, error| PartsError::Config {
+            name: name.into(),
+            error,
+        };
+        let (cluster, policy) = (&config.cluster, &config.policy);
+        Ok(Self {
+            cluster: match text_of(cluster)? {
+                Some(text) => ClusterConfig::parse(&text, &[]),
+                None => ClusterConfig::built_in(cluster),
+            }
+            .map_err(|error| wrong(cluster, error))?,
+            policy: match text_of(policy)? {
+                Some(text) => PolicyConfig::parse(&text),
+                None => PolicyConfig::built_in(policy),
+            }
+            .map_err(|error| wrong(policy, error))?,
+            secret: Secret::read(&config.secret_file)?,
+        })
+    }
+}
+
+/// The text of a file, if the name is a file's and not that of something built in.
+fn text_of(name: &str) -> Result<Option<String>, PartsError> {
+    let path = Path::new(name);
+    if path.extension().is_none() && !name.contains('/') {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path);
+    text.map(Some).map_err(|why| PartsError::File {
+        path: path.into(),
+        why,
+    })
+}

@@ -1,0 +1,178 @@
+//! The ways to other nodes: what is asked of them, and the messenger's links.
+
+use super::compute::Memory;
+use crate::wire::messages::{Landing, Pin, Pinned, Reserve, Unpin, Unpinned};
+use crate::wire::{PeerClient, Secret, convert};
+use conductor_core::ids::{BlockHash, NodeId, Ticket};
+use conductor_engine::kv::KvShape;
+use conductor_messenger::{Address, Error, Layout, Link, Region, Transport};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a peer may take to answer at once.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// See the module; shared by all transfers of a node.
+pub(super) struct Peers {
+    pub(super) node: NodeId,
+    pub(super) secret: Secret,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) region: Region,
+    pub(super) shape: KvShape,
+    /// How long a reservation may wait for room.
+    pub(super) reserve: Duration,
+    /// Where each node listens, as the gateway said.
+    addresses: Mutex<Vec<String>>,
+    channels: Mutex<BTreeMap<String, Channel>>,
+    links: Mutex<BTreeMap<String, Arc<dyn Link>>>,
+}
+
+impl Peers {
+    pub(super) fn new(
+        node: NodeId,
+        secret: Secret,
+        transport: Arc<dyn Transport>,
+        memory: &Memory,
+        shape: KvShape,
+        reserve: Duration,
+    ) -> Self {
+        Self {
+            node,
+            secret,
+            transport,
+            region: memory.0.clone(),
+            shape,
+            reserve,
+            addresses: Mutex::default(),
+            channels: Mutex::default(),
+            links: Mutex::default(),
+        }
+    }
+
+    /// Where blocks and their layers are, on every node that keeps KV as this one does.
+    pub(super) fn layout(&self) -> Layout {
+        Layout {
+            base: 0,
+            layers: self.shape.layers() as u32,
+            slice_bytes: self.shape.slice_bytes() as u64,
+        }
+    }
+
+    /// The gateway says where nodes are.
+    pub(super) fn set_addresses(&self, addresses: Vec<String>) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|address, _| addresses.contains(address));
+        let mut known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = addresses;
+    }
+
+    fn client(&self, node: NodeId) -> Result<PeerClient<Channel>, String> {
+        let addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(address) = addresses.get(node.index()).cloned() else {
+            return Err(format!("{node} has no address"));
+        };
+        drop(addresses);
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = channels.get(&address) {
+            return Ok(PeerClient::new(channel.clone()));
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = endpoint.map_err(|_| format!("node address \"{address}\""))?;
+        let channel = endpoint
+            .connect_timeout(ANSWER)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        channels.insert(address, channel.clone());
+        Ok(PeerClient::new(channel))
+    }
+
+    fn request<T>(&self, message: T, within: Duration) -> Request<T> {
+        let mut request = self.secret.shown(message);
+        request.set_timeout(within);
+        request
+    }
+
+    /// Asks where a prompt's KV shall go; waits until there is room.
+    pub(super) async fn reserve(
+        &self,
+        to: NodeId,
+        epoch: u64,
+        ticket: Ticket,
+        blocks: usize,
+    ) -> Result<Landing, String> {
+        let reserve = Reserve {
+            from: u32::from(self.node.0),
+            attempt: Some(convert::attempt(ticket)),
+            blocks: blocks as u32,
+            slice_bytes: self.shape.slice_bytes() as u64,
+            layers: self.shape.layers() as u32,
+            epoch,
+        };
+        let request = self.request(reserve, self.reserve + ANSWER);
+        let answer = self.client(to)?.reserve(request).await;
+        let landing = answer
+            .map_err(|status| format!("{to}: {}", status.message()))?
+            .into_inner();
+        match landing.refused.is_empty() && landing.blocks.len() == blocks {
+            true => Ok(landing),
+            false => Err(format!("{to}: {}", landing.refused)),
+        }
+    }
+
+    /// Asks for blocks of a cache.
+    pub(super) async fn pin(&self, from: NodeId, hashes: &[BlockHash]) -> Result<Pinned, String> {
+        let pin = Pin {
+            from: u32::from(self.node.0),
+            hashes: convert::words(hashes),
+        };
+        let answer = self.client(from)?.pin(self.request(pin, ANSWER)).await;
+        let pinned = answer.map_err(|status| format!("{from}: {}", status.message()))?;
+        Ok(pinned.into_inner())
+    }
+
+    /// Gives them back; true if they stayed until now.
+    pub(super) async fn unpin(&self, from: NodeId, pin: u64) -> bool {
+        let unpin = Unpin {
+            from: u32::from(self.node.0),
+            pin,
+        };
+        let Ok(mut client) = self.client(from) else {
+            return false;
+        };
+        let answer = client.unpin(self.request(unpin, ANSWER)).await;
+        answer.is_ok_and(|answer| {
+            let Unpinned { held } = answer.into_inner();
+            held
+        })
+    }
+
+    /// The messenger's link to where a peer's messenger listens.
+    pub(super) async fn link(&self, address: &str) -> Result<Arc<dyn Link>, Error> {
+        if let Some(link) = self.links().get(address) {
+            return Ok(Arc::clone(link));
+        }
+        let parsed: Address = address.parse()?;
+        // Two may connect at the same time: the later link stays, the other ends with its transfer.
+        let link = self.transport.connect(&parsed).await?;
+        self.links().insert(address.into(), Arc::clone(&link));
+        Ok(link)
+    }
+
+    fn links(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The link has failed for good: the next one to need it opens another.
+    pub(super) fn forget_link(&self, address: &str) {
+        self.links().remove(address);
+    }
+}

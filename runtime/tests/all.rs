@@ -1,0 +1,1 @@
+//! Nodes and links over real connections on this machine, in one binary.
