@@ -10,6 +10,7 @@ pub mod agent;
 pub mod clock;
 pub mod discovery;
 pub mod driver;
+pub mod gateway;
 pub mod journal;
 pub mod links;
 pub mod load;
