@@ -1,6 +1,9 @@
 //! What a person types: the commands, their arguments, how they fail.
 
+pub(crate) mod calibrate;
+pub(crate) mod gateway;
 pub(crate) mod load;
+pub(crate) mod local;
 
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -16,6 +19,14 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Serve OpenAI's interface in front of nodes that run
+    Gateway(gateway::DaemonArgs),
+    /// Run a node: prefill, decode or coupled, as the cluster says
+    Node(gateway::DaemonArgs),
+    /// Gateway and nodes on this machine, with a built-in model: the demo
+    Local(local::LocalArgs),
+    /// Time an engine, for `conductor calibrate`
+    Calibrate(calibrate::CalibrateArgs),
     /// Replay a trace as real requests against an OpenAI-compatible server
     Load(load::LoadArgs),
 }

@@ -104,7 +104,11 @@ fn insert(
     }
 }
 
-fn read(path: &Path, nodes: usize) -> Result<NodeList, DiscoveryError> {
+/// Reads a file's list.
+///
+/// # Errors
+/// If the file is not there, too large or wrong.
+pub fn read(path: &Path, nodes: usize) -> Result<NodeList, DiscoveryError> {
     let of_file = |error: &dyn fmt::Display| DiscoveryError(format!("{}: {error}", path.display()));
     let size = std::fs::metadata(path)
         .map_err(|error| of_file(&error))?

@@ -8,13 +8,16 @@
 
 pub mod agent;
 pub mod clock;
+pub mod daemon;
 pub mod discovery;
 pub mod driver;
+pub mod files;
 pub mod gateway;
 pub mod journal;
 pub mod links;
 pub mod load;
 pub mod loopback;
+pub mod measure;
 pub mod node;
 pub mod protocol;
 pub mod task;

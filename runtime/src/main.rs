@@ -19,6 +19,10 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match args.command {
+        Command::Gateway(args) => cli::gateway::run(&args),
+        Command::Node(args) => cli::gateway::node(&args),
+        Command::Local(args) => cli::local::run(&args),
+        Command::Calibrate(args) => cli::calibrate::run(&args),
         Command::Load(args) => cli::load::run(&args),
     };
     match outcome {
