@@ -1,33 +1,46 @@
 //! Where every cached block is: one walk of a prompt's block chain finds the prefix match of all nodes at once.
 //!
-//! How: a block hash is interned once to a dense number; residency is a column of small node sets. The set of
-//! nodes that still match is intersected block by block, and a node that drops out after `d` blocks has matched
-//! `d`. Most blocks live on one to three nodes and are a few bytes inline; a popular one (a system prompt) has a bit
-//! set. Blocks of one prompt are usually interned one after another, so the next block is first looked for at the
-//! next dense number, which saves most hash look-ups.
+//! How: a block hash is interned once to a dense number, a place in a column of records: the hash and a small set of
+//! nodes, 16 bytes. The set of nodes that still match is intersected block by block, and a node that drops out after
+//! `d` blocks has matched `d`. Most blocks live on one to four nodes, which are inline; a popular one (a system prompt)
+//! has a bit set. Blocks of one prompt are interned one after another, so the next block is first looked for in the
+//! next record, which saves most hash look-ups; and where blocks come and go, a new one takes the record behind that of
+//! the block before it, if that is free.
 //!
 //! Not here: what the nodes really hold. This is the Conductor's picture, made of what nodes reported.
 
 mod matches;
 mod sets;
+mod table;
 
 pub use matches::{Matches, WideLevel};
 
 use crate::ids::{BlockHash, NodeId};
-use crate::map::Map;
 use alloc::vec;
 use alloc::vec::Vec;
 use matches::Alive;
-use sets::{Residents, Sets};
+use sets::{Kind, Residents, Sets};
+use table::{Place, Table};
+
+/// No record.
+const NOWHERE: u32 = u32::MAX;
+
+/// A block and who has it. A free record is in a list of all that are: its residents say the next, its hash the one
+/// before.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    hash: u64,
+    residents: Residents,
+}
 
 /// The index of all cached blocks.
 #[derive(Clone, Debug)]
 pub struct BlockIndex {
-    interned: Map<u32>,
-    hashes: Vec<u64>,
-    residents: Vec<Residents>,
+    table: Table,
+    records: Vec<Record>,
     sets: Sets,
-    free: Vec<u32>,
+    /// The record that has been free for the shortest time.
+    free: u32,
     blocks_max: usize,
 }
 
@@ -38,36 +51,35 @@ impl BlockIndex {
     pub fn new(nodes: usize, blocks_max: usize, blocks_reserved: usize) -> Self {
         let reserved = blocks_reserved.min(blocks_max);
         Self {
-            interned: Map::with_capacity(reserved),
-            hashes: Vec::with_capacity(reserved),
-            residents: Vec::with_capacity(reserved),
+            table: Table::with_capacity(reserved),
+            records: Vec::with_capacity(reserved),
             sets: Sets::new(nodes),
-            free: Vec::with_capacity(reserved),
-            blocks_max,
+            free: NOWHERE,
+            // Numbers have 32 bits.
+            blocks_max: blocks_max.min(NOWHERE as usize),
         }
     }
 
     /// How many distinct blocks are cached somewhere.
     #[must_use]
     pub fn blocks(&self) -> usize {
-        self.interned.len()
+        self.table.len()
     }
 
     /// True if `node` is known to hold `block`.
     #[must_use]
     pub fn holds(&self, node: NodeId, block: BlockHash) -> bool {
-        self.interned
-            .get(block.0)
-            .is_some_and(|dense| self.sets.contains(self.residents[dense as usize], node))
+        let record = self.find(block, NOWHERE);
+        record.is_ok_and(|record| self.sets.contains(self.residents(record), node))
     }
 
     /// How many blocks each node is known to hold. Costs O(blocks): for checks.
     #[must_use]
     pub fn held_by_each(&self) -> Vec<usize> {
         let mut held = vec![0; self.sets.nodes()];
-        for &residents in &self.residents {
+        for record in &self.records {
             self.sets
-                .each(residents, |node| held[usize::from(node)] += 1);
+                .each(record.residents, |node| held[usize::from(node)] += 1);
         }
         held
     }
@@ -75,19 +87,20 @@ impl BlockIndex {
     /// Notes that `node` holds `blocks`. Returns how many could not be noted because the index is full.
     pub fn store(&mut self, node: NodeId, blocks: &[BlockHash]) -> u64 {
         let mut refused = 0;
-        let mut guess = u32::MAX;
+        let mut guess = NOWHERE;
         for &block in blocks {
-            let dense = match self.find(block.0, guess) {
-                Some(dense) => dense,
-                None if self.interned.len() < self.blocks_max => self.intern(block),
-                None => {
-                    refused += 1;
-                    continue;
+            match self.find(block, guess) {
+                Ok(record) => {
+                    let residents = self.sets.insert(self.residents(record), node);
+                    self.records[record as usize].residents = residents;
+                    guess = record.wrapping_add(1);
                 }
-            };
-            let residents = &mut self.residents[dense as usize];
-            *residents = self.sets.insert(*residents, node);
-            guess = dense.wrapping_add(1);
+                Err(place) if self.blocks() < self.blocks_max => {
+                    let record = self.intern(block, node, place, guess);
+                    guess = record.wrapping_add(1);
+                }
+                Err(_) => refused += 1,
+            }
         }
         refused
     }
@@ -95,20 +108,20 @@ impl BlockIndex {
     /// Notes that `node` no longer holds `blocks`; unknown blocks are passed over.
     pub fn evict(&mut self, node: NodeId, blocks: &[BlockHash]) {
         // A cache gives up chains from their ends.
-        let mut guess = u32::MAX;
+        let mut guess = NOWHERE;
         for &block in blocks {
-            if let Some(dense) = self.find(block.0, guess) {
-                self.evict_dense(node, dense);
-                guess = dense.wrapping_sub(1);
+            if let Ok(record) = self.find(block, guess) {
+                self.evict_record(node, record);
+                guess = record.wrapping_sub(1);
             }
         }
     }
 
     /// Forgets all blocks of `node`.
     pub fn clear_node(&mut self, node: NodeId) {
-        for dense in 0..self.residents.len() as u32 {
-            if self.sets.contains(self.residents[dense as usize], node) {
-                self.evict_dense(node, dense);
+        for record in 0..self.records.len() as u32 {
+            if self.sets.contains(self.residents(record), node) {
+                self.evict_record(node, record);
             }
         }
     }
@@ -118,57 +131,106 @@ impl BlockIndex {
         matches.clear();
         let mut alive = Alive::All;
         let mut depth = 0;
-        let mut guess = u32::MAX;
-        for block in chain {
-            let Some(dense) = self.find(block.0, guess) else {
+        let mut guess = NOWHERE;
+        while let Some(&block) = chain.get(depth) {
+            let Ok(record) = self.find(block, guess) else {
                 break;
             };
-            alive = matches.intersect(&self.sets, alive, self.residents[dense as usize], depth);
-            if matches.is_dead(alive) {
+            let residents = self.residents(record);
+            alive = matches.intersect(&self.sets, alive, residents, depth as u32);
+            if alive.is_dead() {
                 return;
             }
-            depth += 1;
-            guess = dense.wrapping_add(1);
+            // Where the chain goes on in the records, and with the same nodes, nobody drops out.
+            let records = &self.records[record as usize + 1..];
+            let same = |(record, block): &(&Record, &BlockHash)| {
+                record.hash == block.0 && record.residents == residents
+            };
+            let run = records
+                .iter()
+                .zip(&chain[depth + 1..])
+                .take_while(same)
+                .count();
+            depth += 1 + run;
+            guess = record + 1 + run as u32;
         }
-        matches.finish(alive, depth);
+        matches.finish(alive, depth as u32);
     }
 
-    /// The dense number of `hash`, which is likely to be `guess`.
-    fn find(&self, hash: u64, guess: u32) -> Option<u32> {
-        // A freed slot keeps its old hash, but has no residents.
-        match self.hashes.get(guess as usize) {
-            Some(&found) if found == hash && !self.residents[guess as usize].is_empty() => {
-                Some(guess)
+    /// The record of `block`, which is likely to be `guess`; or else where it would be in the table.
+    fn find(&self, block: BlockHash, guess: u32) -> Result<u32, Place> {
+        match self.records.get(guess as usize) {
+            Some(record) if record.hash == block.0 && !record.residents.is_free() => Ok(guess),
+            _ => {
+                let is = |record| self.records[record as usize].hash == block.0;
+                self.table.find(block.0, is)
             }
-            _ => self.interned.get(hash),
         }
     }
 
-    fn intern(&mut self, block: BlockHash) -> u32 {
-        let dense = match self.free.pop() {
-            Some(dense) => {
-                self.hashes[dense as usize] = block.0;
-                dense
-            }
-            None => {
-                self.hashes.push(block.0);
-                self.residents.push(Residents::EMPTY);
-                // As much room as there are numbers, so that blocks come and go without allocating.
-                self.free.reserve(self.hashes.len());
-                self.interned.keep_room_for(self.hashes.len());
-                self.hashes.len() as u32 - 1
-            }
+    fn residents(&self, record: u32) -> Residents {
+        self.records[record as usize].residents
+    }
+
+    /// A new block's record: `wish` if it is free.
+    fn intern(&mut self, block: BlockHash, node: NodeId, place: Place, wish: u32) -> u32 {
+        let fresh = Record {
+            hash: block.0,
+            residents: Residents::one(node),
         };
-        self.interned.insert_new(block.0, dense);
-        dense
+        let wished = self.records.get(wish as usize);
+        let wished = wished.is_some_and(|record| record.residents.is_free());
+        let record = if wished { wish } else { self.free };
+        let record = if record == NOWHERE {
+            if self.records.len() == self.records.capacity() {
+                // By a quarter: all that is there may be moved, but at most a fifth is taken for nothing.
+                self.records.reserve_exact(self.records.len() / 4 + 64);
+            }
+            self.records.push(fresh);
+            self.records.len() as u32 - 1
+        } else {
+            self.take(record);
+            self.records[record as usize] = fresh;
+            record
+        };
+        self.table.insert(place, block.0, record);
+        record
     }
 
-    fn evict_dense(&mut self, node: NodeId, dense: u32) {
-        let residents = &mut self.residents[dense as usize];
-        *residents = self.sets.remove(*residents, node);
+    fn evict_record(&mut self, node: NodeId, record: u32) {
+        let residents = self.sets.remove(self.residents(record), node);
+        self.records[record as usize].residents = residents;
         if residents.is_empty() {
-            self.interned.remove(self.hashes[dense as usize]);
-            self.free.push(dense);
+            self.table
+                .remove(self.records[record as usize].hash, record);
+            self.give_back(record);
+        }
+    }
+
+    /// Puts a record first in the list of those that are free.
+    fn give_back(&mut self, record: u32) {
+        self.records[record as usize] = Record {
+            hash: u64::from(NOWHERE),
+            residents: Residents::free(self.free),
+        };
+        if self.free != NOWHERE {
+            self.records[self.free as usize].hash = u64::from(record);
+        }
+        self.free = record;
+    }
+
+    /// Takes a free record out of their list.
+    fn take(&mut self, record: u32) {
+        let Record { hash, residents } = self.records[record as usize];
+        let (before, Kind::Free(after)) = (hash as u32, residents.kind()) else {
+            unreachable!("only free records are taken");
+        };
+        match before {
+            NOWHERE => self.free = after,
+            before => self.records[before as usize].residents = Residents::free(after),
+        }
+        if after != NOWHERE {
+            self.records[after as usize].hash = u64::from(before);
         }
     }
 }

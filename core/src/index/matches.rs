@@ -3,7 +3,7 @@
 //! Kept so that its size follows what differs, not the number of nodes: nodes that drop out alone are listed, a
 //! crowd that drops out together (all who hold just the system prompt) is one bit set with one depth.
 
-use super::sets::{INLINE_MAX, Residents, Sets, members};
+use super::sets::{INLINE_MAX, Kind, Residents, Sets, members};
 use crate::ids::NodeId;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -31,8 +31,15 @@ pub struct Matches {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Alive {
     All,
-    Few([u16; INLINE_MAX]),
+    /// An inline set.
+    Few(Residents),
     Wide,
+}
+
+impl Alive {
+    pub(super) fn is_dead(self) -> bool {
+        matches!(self, Self::Few(few) if few.is_empty())
+    }
 }
 
 impl Matches {
@@ -72,6 +79,26 @@ impl Matches {
         members(&self.words[level.start..level.start + self.words_per_set]).map(NodeId)
     }
 
+    /// Calls `see` with each node that holds at least the first block, and how many leading blocks it holds.
+    pub fn each(&self, mut see: impl FnMut(NodeId, u32)) {
+        for &(node, depth) in &self.few {
+            see(node, depth);
+        }
+        for level in &self.levels {
+            let words = &self.words[level.start..level.start + self.words_per_set];
+            for (i, &word) in words.iter().enumerate() {
+                let mut rest = word;
+                while rest != 0 {
+                    see(
+                        NodeId((i * 64) as u16 + rest.trailing_zeros() as u16),
+                        level.depth,
+                    );
+                    rest &= rest - 1;
+                }
+            }
+        }
+    }
+
     /// How many leading blocks `node` holds.
     #[must_use]
     pub fn depth_of(&self, node: NodeId) -> u32 {
@@ -90,10 +117,6 @@ impl Matches {
         self.words.clear();
     }
 
-    pub(super) fn is_dead(&self, alive: Alive) -> bool {
-        matches!(alive, Alive::Few(few) if Residents::Few(few).is_empty())
-    }
-
     /// Keeps those alive that are in `residents`; the others have matched `depth` blocks.
     pub(super) fn intersect(
         &mut self,
@@ -102,57 +125,57 @@ impl Matches {
         residents: Residents,
         depth: u32,
     ) -> Alive {
-        match (alive, residents) {
-            (Alive::All, Residents::Few(few)) => Alive::Few(few),
-            (Alive::All, Residents::Wide(wide)) => {
+        match (alive, residents.kind()) {
+            (Alive::All, Kind::Wide(wide)) => {
                 self.alive.copy_from_slice(sets.words_of(wide));
                 Alive::Wide
             }
+            (Alive::All, _) => Alive::Few(residents),
             (Alive::Few(few), _) => {
-                let mut left = Residents::EMPTY_PLACES;
-                let mut kept = 0;
-                for node in Residents::inline(&few) {
+                let mut left = Residents::EMPTY;
+                for node in few.inline() {
                     if sets.contains(residents, NodeId(node)) {
-                        left[kept] = node;
-                        kept += 1;
+                        left = left.and(node);
                     } else {
                         self.few.push((NodeId(node), depth));
                     }
                 }
                 Alive::Few(left)
             }
-            (Alive::Wide, Residents::Few(few)) => {
-                let mut left = Residents::EMPTY_PLACES;
+            (Alive::Wide, Kind::Wide(wide)) => {
+                let words = sets.words_of(wide);
+                let pairs = || self.alive.iter().zip(words);
+                if pairs().fold(0, |gone, (alive, word)| gone | alive & !word) == 0 {
+                    return Alive::Wide;
+                }
+                let start = self.words.len();
+                self.words.extend(
+                    self.alive
+                        .iter()
+                        .zip(words)
+                        .map(|(alive, word)| alive & !word),
+                );
                 let mut kept = 0;
-                for node in Residents::inline(&few) {
+                for (alive, word) in self.alive.iter_mut().zip(words) {
+                    *alive &= word;
+                    kept += alive.count_ones() as usize;
+                }
+                self.keep_level(start, depth);
+                match kept {
+                    0..=INLINE_MAX => Alive::Few(Residents::of(members(&self.alive))),
+                    _ => Alive::Wide,
+                }
+            }
+            (Alive::Wide, _) => {
+                let mut left = Residents::EMPTY;
+                for node in residents.inline() {
                     let (word, bit) = (usize::from(node) / 64, 1_u64 << (node % 64));
                     if self.alive[word] & bit != 0 {
                         self.alive[word] &= !bit;
-                        left[kept] = node;
-                        kept += 1;
+                        left = left.and(node);
                     }
                 }
                 self.drop_alive(depth);
-                Alive::Few(left)
-            }
-            (Alive::Wide, Residents::Wide(wide)) => {
-                let start = self.words.len();
-                let (mut dropped, mut kept) = (0, 0);
-                for (alive, &word) in self.alive.iter_mut().zip(sets.words_of(wide)) {
-                    let gone = *alive & !word;
-                    *alive &= word;
-                    dropped += gone.count_ones() as usize;
-                    kept += alive.count_ones() as usize;
-                    self.words.push(gone);
-                }
-                self.keep_level(start, dropped, depth);
-                if kept > INLINE_MAX {
-                    return Alive::Wide;
-                }
-                let mut left = Residents::EMPTY_PLACES;
-                for (place, node) in left.iter_mut().zip(members(&self.alive)) {
-                    *place = node;
-                }
                 Alive::Few(left)
             }
         }
@@ -165,7 +188,7 @@ impl Matches {
             Alive::All => {}
             Alive::Few(few) => self
                 .few
-                .extend(Residents::inline(&few).map(|node| (NodeId(node), depth))),
+                .extend(few.inline().map(|node| (NodeId(node), depth))),
             Alive::Wide => self.drop_alive(depth),
         }
     }
@@ -174,24 +197,21 @@ impl Matches {
     fn drop_alive(&mut self, depth: u32) {
         let start = self.words.len();
         self.words.extend_from_slice(&self.alive);
-        let dropped = self
-            .alive
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum();
-        self.keep_level(start, dropped, depth);
+        self.keep_level(start, depth);
     }
 
     /// Makes the words from `start` a level, or lists their few members.
-    fn keep_level(&mut self, start: usize, size: usize, depth: u32) {
+    fn keep_level(&mut self, start: usize, depth: u32) {
+        let words = &self.words[start..];
+        let size: u32 = words.iter().map(|word| word.count_ones()).sum();
         // With depth 0 a node has matched nothing: it is not mentioned at all.
-        if depth > 0 && size > INLINE_MAX {
+        if depth > 0 && size as usize > INLINE_MAX {
             self.levels.push(WideLevel { depth, start });
             return;
         }
         if depth > 0 {
             self.few
-                .extend(members(&self.words[start..]).map(|node| (NodeId(node), depth)));
+                .extend(members(words).map(|node| (NodeId(node), depth)));
         }
         self.words.truncate(start);
     }

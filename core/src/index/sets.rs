@@ -1,33 +1,98 @@
-//! Small sets of nodes: up to three inline in eight bytes, more as a bit set in a slab.
+//! Small sets of nodes: up to four inline in eight bytes, more as a bit set in a slab.
 
 use crate::ids::NodeId;
 use alloc::vec::Vec;
 
-/// Marks an unused inline place. A cluster has fewer nodes than this.
-const NONE: u16 = u16::MAX;
 /// A set of this many nodes or fewer is inline.
-pub(super) const INLINE_MAX: usize = 3;
+pub(super) const INLINE_MAX: usize = 4;
 
-/// The nodes that hold one block: inline, or a place in [`Sets`].
+/// The nodes that hold one block, in four lanes of 16 bits: up to four nodes, then unused lanes; or, as the highest
+/// lane says, the number of a bit set in [`Sets`], or of the next free record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Residents {
-    /// Up to three nodes, unused places are [`NONE`] and come last.
-    Few([u16; INLINE_MAX]),
+pub(super) struct Residents(u64);
+
+const LANE: u32 = 16;
+/// The same bit of each lane.
+const ONES: u64 = 0x0001_0001_0001_0001;
+/// An unused lane. Values of a lane from `FREE` on are no nodes.
+const NONE: u64 = 0xFFFF;
+const WIDE: u64 = 0xFFFE;
+const FREE: u64 = 0xFFFD;
+
+/// What [`Residents`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Inline nodes.
+    Few,
     /// Number of a bit set.
     Wide(u32),
+    /// Not a set: the record is free, and this is the next free one.
+    Free(u32),
 }
 
 impl Residents {
-    pub(super) const EMPTY_PLACES: [u16; INLINE_MAX] = [NONE; INLINE_MAX];
-    pub(super) const EMPTY: Self = Self::Few(Self::EMPTY_PLACES);
+    pub(super) const EMPTY: Self = Self(u64::MAX);
+
+    pub(super) fn one(node: NodeId) -> Self {
+        Self(u64::MAX << LANE | u64::from(node.0))
+    }
+
+    const fn wide(set: u32) -> Self {
+        Self(WIDE << (3 * LANE) | set as u64)
+    }
+
+    pub(super) const fn free(next: u32) -> Self {
+        Self(FREE << (3 * LANE) | next as u64)
+    }
+
+    pub(super) const fn kind(self) -> Kind {
+        match self.0 >> (3 * LANE) {
+            WIDE => Kind::Wide(self.0 as u32),
+            FREE => Kind::Free(self.0 as u32),
+            _ => Kind::Few,
+        }
+    }
+
+    pub(super) const fn is_free(self) -> bool {
+        self.0 >> (3 * LANE) == FREE
+    }
 
     pub(super) fn is_empty(self) -> bool {
         self == Self::EMPTY
     }
 
+    /// How many nodes an inline set has.
+    const fn len(self) -> u32 {
+        4 - self.0.leading_ones() / LANE
+    }
+
+    /// True if an inline set has the node.
+    pub(super) const fn has(self, node: u16) -> bool {
+        // A lane is zero in `differs` if it is the node; and a lane that is zero borrows from its highest bit.
+        let differs = self.0 ^ ONES * node as u64;
+        differs.wrapping_sub(ONES) & !differs & ONES << (LANE - 1) != 0
+    }
+
+    /// An inline set with one node more, which it has not; `None` if there is no room for it.
+    pub(super) fn with(self, node: u16) -> Option<Self> {
+        let lane = self.len() * LANE;
+        (lane < 64).then(|| Self(self.0 & !(NONE << lane) | u64::from(node) << lane))
+    }
+
     /// The nodes of an inline set.
-    pub(super) fn inline(few: &[u16; INLINE_MAX]) -> impl Iterator<Item = u16> + '_ {
-        few.iter().copied().take_while(|&node| node != NONE)
+    pub(super) fn inline(self) -> impl Iterator<Item = u16> {
+        (0..self.len()).map(move |lane| (self.0 >> (lane * LANE)) as u16)
+    }
+
+    /// An inline set with one node more, which it has not and for which there is room.
+    pub(super) fn and(self, node: u16) -> Self {
+        self.with(node)
+            .expect("a set is inline only if it is small")
+    }
+
+    /// An inline set of nodes, which are at most [`INLINE_MAX`].
+    pub(super) fn of(nodes: impl Iterator<Item = u16>) -> Self {
+        nodes.fold(Self::EMPTY, Self::and)
     }
 }
 
@@ -44,8 +109,8 @@ pub(super) struct Sets {
 impl Sets {
     pub(super) fn new(nodes: usize) -> Self {
         assert!(
-            nodes < usize::from(NONE),
-            "node numbers fit in 16 bits, one value is kept"
+            nodes < FREE as usize,
+            "node numbers fit in 16 bits, three values are kept"
         );
         let words = nodes.div_ceil(64);
         // Half a megabyte of sets: how many blocks are popular at a time goes up and down.
@@ -64,11 +129,12 @@ impl Sets {
     }
 
     pub(super) fn contains(&self, residents: Residents, node: NodeId) -> bool {
-        match residents {
-            Residents::Few(few) => few.contains(&node.0),
-            Residents::Wide(wide) => {
+        match residents.kind() {
+            Kind::Few => residents.has(node.0),
+            Kind::Wide(wide) => {
                 self.words_of(wide)[node.index() / 64] >> (node.index() % 64) & 1 == 1
             }
+            Kind::Free(_) => false,
         }
     }
 
@@ -79,9 +145,10 @@ impl Sets {
 
     /// Calls `see` for each node of a set.
     pub(super) fn each(&self, residents: Residents, see: impl FnMut(u16)) {
-        match residents {
-            Residents::Few(few) => Residents::inline(&few).for_each(see),
-            Residents::Wide(wide) => members(self.words_of(wide)).for_each(see),
+        match residents.kind() {
+            Kind::Few => residents.inline().for_each(see),
+            Kind::Wide(wide) => members(self.words_of(wide)).for_each(see),
+            Kind::Free(_) => {}
         }
     }
 
@@ -89,57 +156,39 @@ impl Sets {
         if self.contains(residents, node) {
             return residents;
         }
-        match residents {
-            Residents::Few(mut few) => {
-                if let Some(place) = few.iter_mut().find(|place| **place == NONE) {
-                    *place = node.0;
-                    return Residents::Few(few);
-                }
-                let wide = self.new_set();
-                for member in few {
-                    self.set(wide, member);
-                }
-                self.set(wide, node.0);
-                Residents::Wide(wide)
-            }
-            Residents::Wide(wide) => {
-                self.set(wide, node.0);
-                residents
-            }
+        if let Kind::Wide(wide) = residents.kind() {
+            self.set(wide, node.0);
+            return residents;
         }
+        residents.with(node.0).unwrap_or_else(|| {
+            let wide = self.new_set();
+            for member in residents.inline() {
+                self.set(wide, member);
+            }
+            self.set(wide, node.0);
+            Residents::wide(wide)
+        })
     }
 
     pub(super) fn remove(&mut self, residents: Residents, node: NodeId) -> Residents {
         if !self.contains(residents, node) {
             return residents;
         }
-        match residents {
-            Residents::Few(few) => {
-                let mut left = [NONE; INLINE_MAX];
-                let others = Residents::inline(&few).filter(|&member| member != node.0);
-                for (place, member) in left.iter_mut().zip(others) {
-                    *place = member;
-                }
-                Residents::Few(left)
-            }
-            Residents::Wide(wide) => {
-                let start = wide as usize * self.words;
-                self.bits[start + node.index() / 64] &= !(1 << (node.index() % 64));
-                self.sizes[wide as usize] -= 1;
-                // One below the inline limit, so that a set at the limit does not flip with every event.
-                if self.sizes[wide as usize] as usize >= INLINE_MAX {
-                    return residents;
-                }
-                let mut few = [NONE; INLINE_MAX];
-                for (place, member) in few.iter_mut().zip(members(self.words_of(wide))) {
-                    *place = member;
-                }
-                self.bits[start..start + self.words].fill(0);
-                self.sizes[wide as usize] = 0;
-                self.free.push(wide);
-                Residents::Few(few)
-            }
+        let Kind::Wide(wide) = residents.kind() else {
+            return Residents::of(residents.inline().filter(|&member| member != node.0));
+        };
+        let start = wide as usize * self.words;
+        self.bits[start + node.index() / 64] &= !(1 << (node.index() % 64));
+        self.sizes[wide as usize] -= 1;
+        // One below the inline limit, so that a set at the limit does not flip with every event.
+        if self.sizes[wide as usize] as usize >= INLINE_MAX {
+            return residents;
         }
+        let few = Residents::of(members(self.words_of(wide)));
+        self.bits[start..start + self.words].fill(0);
+        self.sizes[wide as usize] = 0;
+        self.free.push(wide);
+        few
     }
 
     fn new_set(&mut self) -> u32 {
@@ -171,4 +220,36 @@ pub(super) fn members(words: &[u64]) -> impl Iterator<Item = u16> + '_ {
             Some((i * 64) as u16 + bit as u16)
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Few nodes, the largest among them, so that sets go inline and wide and back.
+        #[test]
+        fn it_is_a_set(ops in proptest::collection::vec((0_usize..8, any::<bool>()), 0..120)) {
+            let nodes = [0, 1, 63, 64, 0x7FFF, 0x8000, 0xFFFA, 0xFFFB].map(NodeId);
+            let mut sets = Sets::new(0xFFFC);
+            let (mut set, mut slow) = (Residents::EMPTY, BTreeSet::new());
+            for (node, insert) in ops {
+                let node = nodes[node];
+                if insert {
+                    set = sets.insert(set, node);
+                    slow.insert(node);
+                } else {
+                    set = sets.remove(set, node);
+                    slow.remove(&node);
+                }
+                prop_assert!(nodes.iter().all(|node| sets.contains(set, *node) == slow.contains(node)));
+                let mut seen = BTreeSet::new();
+                sets.each(set, |node| { seen.insert(NodeId(node)); });
+                prop_assert_eq!(&seen, &slow);
+                prop_assert_eq!(set.is_empty(), slow.is_empty());
+            }
+        }
+    }
 }
