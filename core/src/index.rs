@@ -129,11 +129,23 @@ impl BlockIndex {
     /// Finds how many leading blocks of `chain` each node holds.
     pub fn match_chain(&self, chain: &[BlockHash], matches: &mut Matches) {
         matches.clear();
+        // The look-up that comes after a shared front is begun before the walk, where the last chain needed it: its
+        // cache misses pass while the front is walked.
+        let (leaves, mut left) = (matches.leaves, false);
+        let ahead = chain.get(leaves).map(|&block| self.look_up(block));
         let mut alive = Alive::All;
         let mut depth = 0;
         let mut guess = NOWHERE;
         while let Some(&block) = chain.get(depth) {
-            let Ok(record) = self.find(block, guess) else {
+            let found = match (self.is_at(block, guess), ahead) {
+                (true, _) => Ok(guess),
+                (false, Some(ahead)) if depth == leaves => ahead,
+                (false, _) => self.look_up(block),
+            };
+            if depth > 0 && !left && found != Ok(guess) {
+                (matches.leaves, left) = (depth, true);
+            }
+            let Ok(record) = found else {
                 break;
             };
             let residents = self.residents(record);
@@ -159,13 +171,20 @@ impl BlockIndex {
 
     /// The record of `block`, which is likely to be `guess`; or else where it would be in the table.
     fn find(&self, block: BlockHash, guess: u32) -> Result<u32, Place> {
-        match self.records.get(guess as usize) {
-            Some(record) if record.hash == block.0 && !record.residents.is_free() => Ok(guess),
-            _ => {
-                let is = |record| self.records[record as usize].hash == block.0;
-                self.table.find(block.0, is)
-            }
+        match self.is_at(block, guess) {
+            true => Ok(guess),
+            false => self.look_up(block),
         }
+    }
+
+    fn is_at(&self, block: BlockHash, record: u32) -> bool {
+        let record = self.records.get(record as usize);
+        record.is_some_and(|record| record.hash == block.0 && !record.residents.is_free())
+    }
+
+    fn look_up(&self, block: BlockHash) -> Result<u32, Place> {
+        let is = |record| self.records[record as usize].hash == block.0;
+        self.table.find(block.0, is)
     }
 
     fn residents(&self, record: u32) -> Residents {

@@ -25,6 +25,8 @@ pub struct Matches {
     levels: Vec<WideLevel>,
     words: Vec<u64>,
     alive: Vec<u64>,
+    /// At which depth the last chain left the front that it shared: only speed depends on it.
+    pub(super) leaves: usize,
 }
 
 /// The nodes that match so far. `Wide` is in `Matches::alive`.
@@ -53,6 +55,7 @@ impl Matches {
             levels: Vec::with_capacity(16),
             words: Vec::with_capacity(16 * words_per_set),
             alive: vec![0; words_per_set],
+            leaves: usize::MAX,
         }
     }
 
@@ -86,13 +89,10 @@ impl Matches {
         }
         for level in &self.levels {
             let words = &self.words[level.start..level.start + self.words_per_set];
-            for (i, &word) in words.iter().enumerate() {
-                let mut rest = word;
+            for (word, base) in words.iter().zip((0_u16..).step_by(64)) {
+                let mut rest = *word;
                 while rest != 0 {
-                    see(
-                        NodeId((i * 64) as u16 + rest.trailing_zeros() as u16),
-                        level.depth,
-                    );
+                    see(NodeId(base | rest.trailing_zeros() as u16), level.depth);
                     rest &= rest - 1;
                 }
             }

@@ -32,7 +32,7 @@ pub(super) struct Table {
 }
 
 /// A place in the table, valid until it changes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(usize);
 
 /// The bits of a key that its slot has: those that choose the row, then the last ones, which choose the place in it.
