@@ -56,7 +56,8 @@ if [ "${1:-}" = --update ]; then
     echo "[instructions]"
     for run in "${runs[@]}"; do
       # shellcheck disable=SC2086 -- words of a fixed list
-      echo "${run%% *} = $(count $run)"
+      found="$(count $run)"
+      echo "${run%% *} = $found"
     done
   } >"$work/new"
   mv "$work/new" "$file"

@@ -1,6 +1,6 @@
 //! What a whole replay costs: 2,000 requests on eight prefill and eight decode nodes.
 //!
-//! Numbers that were measured are in `core/benches/README.md`.
+//! Numbers that were measured are in `benches/README.md`.
 
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::ids::{BlockHash, ClassId};
@@ -14,8 +14,7 @@ use std::time::Duration;
 
 const REQUESTS: u64 = 2_000;
 
-/// Sessions of several turns, each of which has all of the one before as its prefix; a mean of some 8,000
-/// tokens in and
+/// Sessions of several turns, each of which has all of the one before as its prefix; a mean of some 8,000 tokens in and
 /// 340 out, 3 requests a second. Made here, so that the simulator's costs do not hang on a generator.
 fn workload() -> Vec<WorkloadRequest> {
     let draws = Stream::new(1, "bench-workload");

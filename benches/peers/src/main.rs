@@ -177,10 +177,6 @@ fn main() {
         Candidate::<Compressed>::boxed(),
         Candidate::<Positional>::boxed(),
     ];
-    if let Ok(n) = std::env::var("ONLY") {
-        let n: usize = n.parse().unwrap();
-        candidates = vec![candidates.swap_remove(n)];
-    }
     for _ in 0..FILLS {
         for candidate in &mut candidates {
             candidate.fill(&workload);
@@ -193,7 +189,7 @@ fn main() {
         }
     }
     println!("answers: equal to the literal ones, for all nodes and queries\n");
-    for _ in 0..std::env::var("R").map_or(ROUNDS, |r| r.parse().unwrap()) {
+    for _ in 0..ROUNDS {
         for candidate in &mut candidates {
             candidate.round(&workload);
         }
