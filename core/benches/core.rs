@@ -1,5 +1,5 @@
-//! What the scheduler's parts cost: prefix match, a request's events, choices, forecasts, and noting what caches gain
-//! and lose. Whole decisions with their quantiles: `decision.rs`.
+//! What the scheduler's parts cost: prefix match, a request's events, and noting what caches gain and lose. Whole
+//! decisions with their quantiles: `decision.rs`.
 //!
 //! Numbers that were measured are in `benches/README.md`.
 
