@@ -73,8 +73,9 @@ const SHARED: usize = 8;
 const PREFIXES: u64 = 8;
 const PREFIX_LIFE: u64 = 2_000;
 
-const PREFILL_NODES: u64 = 12;
-const DECODE_NODES: u64 = 4;
+/// Nodes for prefill and for decode.
+const SMALL: [u64; 2] = [12, 4];
+const LARGE: [u64; 2] = [500, 500];
 
 fn chain(request: u64) -> [BlockHash; CHAIN] {
     let prefix = request / PREFIX_LIFE * PREFIXES + request % PREFIXES;
@@ -88,11 +89,13 @@ fn chain(request: u64) -> [BlockHash; CHAIN] {
     })
 }
 
-/// A Conductor with 16 nodes, whose caches give up what they got first.
+/// A Conductor whose nodes' caches give up what they got first.
 struct Cluster {
     conductor: Conductor,
     actions: Actions,
     now: Nanos,
+    /// Time between two requests.
+    gap: Nanos,
     /// Cached blocks by node, a ring of fixed size, and where it begins.
     caches: Vec<(Vec<BlockHash>, usize)>,
     /// Prefill node by request, a ring.
@@ -105,25 +108,28 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Caches of `blocks` blocks, `live` requests in the system at once, which may be as many as `most`.
-    fn new(blocks: usize, live: u64, classes: &str, most: u64) -> Self {
+    /// Caches of `blocks` blocks on prefill and decode `nodes`, `live` requests in the system at once, which may be as many as `most`.
+    fn new(nodes: [u64; 2], blocks: usize, live: u64, policy: &str, most: u64) -> Self {
+        let [prefill, decode] = nodes;
         let text = format!(
-            "name = \"steady\"\n[[nodes]]\ncount = {PREFILL_NODES}\nrole = \"prefill\"\ncache_tokens = {}\n\
-             [[nodes]]\ncount = {DECODE_NODES}\nrole = \"decode\"\ncache_tokens = 0\n\
+            "name = \"steady\"\n[[nodes]]\ncount = {prefill}\nrole = \"prefill\"\ncache_tokens = {}\n\
+             [[nodes]]\ncount = {decode}\nrole = \"decode\"\ncache_tokens = 0\n\
              [limits]\nlive_requests = {most}\n",
             blocks * 512
         );
         let cluster = ClusterConfig::parse(&text, &[]).expect("the cluster is valid");
         // Loads are looked at, and never part for so long that a node goes.
         let roles = "[roles]\nselect = \"load-gap\"\nhold_s = 86_400.0\n";
-        let policy =
-            PolicyConfig::parse(&format!("{roles}{classes}")).expect("the policy is valid");
+        let policy = PolicyConfig::parse(&format!("{roles}{policy}")).expect("the policy is valid");
+        // As much work for each node, whatever their number.
+        let gap = Nanos::from_millis(90 * SMALL[0]) / prefill;
         let estimate = cluster.estimate();
         let mut this = Self {
             conductor: Conductor::new(cluster, policy, estimate, 1),
             actions: Actions::with_capacity(8),
             now: Nanos::ZERO,
-            caches: vec![(vec![BlockHash(0); blocks], 0); PREFILL_NODES as usize],
+            gap,
+            caches: vec![(vec![BlockHash(0); blocks], 0); prefill as usize],
             placed: vec![NodeId(0); live as usize],
             stored: Vec::with_capacity(CHAIN),
             evicted: Vec::with_capacity(CHAIN),
@@ -131,7 +137,7 @@ impl Cluster {
             events: 0,
             replications: 0,
         };
-        for node in (0..PREFILL_NODES + DECODE_NODES).map(|node| NodeId(node as u16)) {
+        for node in (0..prefill + decode).map(|node| NodeId(node as u16)) {
             this.tell(&Event::NodeUp { node });
         }
         this
@@ -145,7 +151,7 @@ impl Cluster {
 
     /// One request comes; others, that came before, go on.
     fn turn(&mut self) {
-        self.now += Nanos::from_millis(90);
+        self.now += self.gap;
         let (request, live) = (self.next, self.placed.len() as u64);
         self.next += 1;
         let blocks = chain(request);
@@ -224,10 +230,10 @@ fn ticket(request: u64) -> Ticket {
     }
 }
 
-fn a_million_events(blocks: usize, live: u64) {
-    let mut cluster = Cluster::new(blocks, live, "", 1 << 20);
+fn a_million_events(nodes: [u64; 2], blocks: usize, live: u64, policy: &str) {
+    let mut cluster = Cluster::new(nodes, blocks, live, policy, 1 << 20);
     // Until every cache has been replaced three times over.
-    let resident = blocks as u64 * PREFILL_NODES;
+    let resident = blocks as u64 * nodes[0];
     while cluster.next * (CHAIN - SHARED) as u64 <= 3 * resident + live {
         cluster.turn();
     }
@@ -245,14 +251,21 @@ fn a_million_events(blocks: usize, live: u64) {
 
 #[test]
 fn a_million_events_allocate_nothing_with_small_tables() {
-    a_million_events(500, 64);
+    a_million_events(SMALL, 500, 64, "");
 }
 
 #[test]
 fn a_million_events_allocate_nothing_with_tables_that_have_grown() {
     // More blocks than the index reserves at first, more live requests than their table does, and both more than half
     // of what their tables hold after growing.
-    a_million_events(8_500, 1_700);
+    a_million_events(SMALL, 8_500, 1_700, "");
+}
+
+#[test]
+fn a_million_events_on_a_thousand_nodes_allocate_nothing() {
+    // Match, estimate, choice, admission by prediction, booking.
+    let policy = "[admission]\nselect = \"early-predicted\"\n";
+    a_million_events(LARGE, 200, 4_000, policy);
 }
 
 /// Tells a fact, and puts those that are dispatched because of it in line.
@@ -271,7 +284,7 @@ fn classes_allocate_nothing() {
     let classes = "[[classes]]\nname = \"chat\"\n[[classes]]\nname = \"agent\"\nworkflow_s = 600\n\
                    [[classes]]\nname = \"jobs\"\ncompletion_s = 900\nweight = 40\n";
     // As many workflows are known as requests may be in the system.
-    let mut cluster = Cluster::new(500, 64, classes, 3_000);
+    let mut cluster = Cluster::new(SMALL, 500, 64, classes, 3_000);
     let mut running = VecDeque::with_capacity(4_096);
     let (mut ended, mut held_most) = (0, 0);
     let mut turn = || {
