@@ -3,7 +3,8 @@
 //!     cargo run --release -p conductor-messenger --example throughput [-- ROUNDS]
 //!
 //! All are measured in turn, round after round, since a machine's speed changes with what else it does; the medians are
-//! printed, and each transport's ratio to its yardstick is the median of the rounds' ratios. `iperf3` is left out if there is none.
+//! printed, and each transport's ratio to its yardstick is the median of the rounds' ratios. `iperf3` is left out if
+//! there is none.
 
 use conductor_core::ids::NodeId;
 use conductor_messenger::{

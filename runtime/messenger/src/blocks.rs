@@ -1,12 +1,14 @@
 //! Blocks by hash from a peer: prefix fetch, and with it the replication of hot blocks.
 //!
-//! **The reader pulls.** It asks the owner for a chain of hashes; the owner pins the longest prefix of it that it has and
-//! says where it is; the reader reads one-sided and gives the pin back. Replication is the same, started at the node that
-//! is to have the copy: only that node knows where it has room, so a push would need a further round trip to ask for it.
-//! (From prefill to decode it is the other way round, because there the *sender* knows when a layer is ready: `stream.rs`.)
+//! **The reader pulls.** It asks the owner for a chain of hashes; the owner pins the longest prefix of it that it has
+//! and says where it is; the reader reads one-sided and gives the pin back. Replication is the same, started at the
+//! node that is to have the copy: only that node knows where it has room, so a push would need a further round trip
+//! to ask for it. (From prefill to decode it is the other way round, because there the *sender* knows when a layer is
+//! ready: `stream.rs`.)
 //!
-//! **A reader that dies** leaves a pin, which ends by itself after [`Lender::lease`](Lender::new). To give a pin back is
-//! to ask whether it held so long; if not, what was read is thrown away. So a slow reader is an error, never wrong bytes.
+//! **A reader that dies** leaves a pin, which ends by itself after [`Lender::lease`](Lender::new). To give a pin back
+//! is to ask whether it held so long; if not, what was read is thrown away. So a slow reader is an error, never wrong
+//! bytes.
 
 mod message;
 
@@ -79,7 +81,8 @@ impl<B: Blocks> Lender<B> {
         state.grants.insert(node, grant);
     }
 
-    /// A node has left: it gets nothing more, and its pins end. Its key has to be revoked *before*, or it may go on reading.
+    /// A node has left: it gets nothing more, and its pins end. Its key has to be revoked *before*, or it may go on
+    /// reading.
     pub fn dismiss(&self, node: NodeId) {
         let mut state = self.state.lock().expect("no panic inside");
         state.grants.remove(&node);
@@ -166,8 +169,8 @@ pub struct Fetched {
 /// Reads the longest prefix of `hashes` that the peer has, block for block into `into`.
 ///
 /// # Errors
-/// If the peer does not lend, its blocks have another size, a read failed for good, or the pin ended too early. Blocks in
-/// `into` may then hold anything.
+/// If the peer does not lend, its blocks have another size, a read failed for good, or the pin ended too early.
+/// Blocks in `into` may then hold anything.
 pub async fn fetch(
     link: Arc<dyn Link>,
     region: &Region,

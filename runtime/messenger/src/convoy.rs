@@ -1,8 +1,8 @@
 //! Several operations at a time, in order of submission, each repeated when its failure may pass.
 //!
-//! Reads and writes can be repeated: they put the same bytes into the same place, and a link takes over its lost connections
-//! before it accepts the repetition (`transport.rs`), so nothing of the failed try comes behind it. The number of tries is
-//! bounded; after that the error is the caller's, who gives the transfer up or takes another way.
+//! Reads and writes can be repeated: they put the same bytes into the same place, and a link takes over its lost
+//! connections before it accepts the repetition (`transport.rs`), so nothing of the failed try comes behind it. The
+//! number of tries is bounded; after that the error is the caller's, who gives the transfer up or takes another way.
 
 use crate::error::Error;
 use crate::op::{Op, Ticket};

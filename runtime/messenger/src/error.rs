@@ -113,8 +113,8 @@ impl Error {
         Self::PeerLost { node, why }
     }
 
-    /// True if the same operation may go through on another connection: reads and writes can be repeated, since they put
-    /// the same bytes into the same place.
+    /// True if the same operation may go through on another connection: reads and writes can be repeated, since they
+    /// put the same bytes into the same place.
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         matches!(

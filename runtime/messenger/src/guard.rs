@@ -1,7 +1,7 @@
 //! A word that says whether memory is open and how many are inside: in this process, or shared with others.
 //!
-//! `generation << 32 | open << 31 | inside`. Whoever copies enters first and leaves after; whoever closes waits until nobody is
-//! inside. The generation fences those who knew an earlier use of the same word.
+//! `generation << 32 | open << 31 | inside`. Whoever copies enters first and leaves after; whoever closes waits until
+//! nobody is inside. The generation fences those who knew an earlier use of the same word.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};

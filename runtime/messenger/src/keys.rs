@@ -161,7 +161,8 @@ impl Keys {
         Ok(())
     }
 
-    /// Revokes what is only a node's, and waits until it has left what is everybody's. Its connections are closed already.
+    /// Revokes what is only a node's, and waits until it has left what is everybody's. Its connections are closed
+    /// already.
     pub(crate) async fn leave(&self, node: NodeId, within: Duration) -> Result<(), Error> {
         let (his, others): (Vec<_>, Vec<_>) = {
             let table = self.0.lock().expect("no panic inside");

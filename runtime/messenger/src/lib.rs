@@ -1,9 +1,10 @@
 //! Moves KV blocks between nodes: one-sided reads and writes, over TCP and shared memory, with RDMA's meaning.
 //!
 //! A node has one [`Region`], which holds its blocks, and a [`Transport`]. It opens parts of the region to peers by
-//! [`Grant`]s, which travel over the control plane. A peer connects a [`Link`] and submits [`Op`]s: from any spans of its
-//! region to any spans of ours, with a completion that means *visible*, and a [`Notice`] for our application if it asks for
-//! one. Above that: [`Stream`] (layer by layer, while prefill runs), and [`fetch`] (a prefix from a peer, by hash: also how hot blocks are replicated).
+//! [`Grant`]s, which travel over the control plane. A peer connects a [`Link`] and submits [`Op`]s: from any spans of
+//! its region to any spans of ours, with a completion that means *visible*, and a [`Notice`] for our application if
+//! it asks for one. Above that: [`Stream`] (layer by layer, while prefill runs), and [`fetch`] (a prefix from a peer,
+//! by hash: also how hot blocks are replicated).
 //!
 //! | module | what |
 //! |---|---|
@@ -16,7 +17,8 @@
 //! | `gate`, `convoy` | bounded depth; several operations at a time, repeated when their failure may pass |
 //! | `stream`, `blocks` | what the node agent uses |
 //!
-//! Not here: which block goes where (the core decides), what a block is (the engine knows), where peers are (discovery).
+//! Not here: which block goes where (the core decides), what a block is (the engine knows), where peers are
+//! (discovery).
 //!
 //! ```
 //! use conductor_core::ids::NodeId;

@@ -79,8 +79,8 @@ impl std::fmt::Debug for Key {
 
 /// What an owner tells a peer, over the control plane, so that it can read or write: a key and what it opens.
 ///
-/// A key names a registration, not a NIC's rkey: a transport whose hardware has keys of its own (one for each NIC) asks the
-/// owner for them at the key's first use on a link, as `shm` asks for a file.
+/// A key names a registration, not a NIC's rkey: a transport whose hardware has keys of its own (one for each NIC)
+/// asks the owner for them at the key's first use on a link, as `shm` asks for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// Opens the window.
@@ -247,8 +247,8 @@ impl Op {
     }
 }
 
-/// An operation that has been taken in. Resolves when its bytes are visible at the target (write) or here (read), or when
-/// it has failed and nothing of it will be done any more from this side.
+/// An operation that has been taken in. Resolves when its bytes are visible at the target (write) or here (read), or
+/// when it has failed and nothing of it will be done any more from this side.
 ///
 /// Dropping it does not stop the operation: its memory stays in use until it ends by itself or by its deadline.
 #[derive(Debug)]

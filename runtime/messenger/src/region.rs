@@ -1,7 +1,7 @@
 //! The memory that KV blocks live in: one region per node, page aligned, in a file that only exists in memory.
 //!
-//! A memory file (memfd) can be mapped by a neighbour process (`shm`), sent from and received into by the kernel (`tcp`),
-//! and pinned for a NIC later. Here a region is bytes with offsets; what a block is, the engine knows.
+//! A memory file (memfd) can be mapped by a neighbour process (`shm`), sent from and received into by the kernel
+//! (`tcp`), and pinned for a NIC later. Here a region is bytes with offsets; what a block is, the engine knows.
 //!
 //! **Who may use which bytes when.** The type cannot know it, so this is a protocol:
 //! 1. The owner hands out a range by a [`Grant`](crate::Grant). From then on bytes in it may change at any time if the
@@ -12,8 +12,8 @@
 //!    returned `Ok`).
 //! 4. An initiator leaves its local bytes alone until the operation's ticket resolves.
 //!
-//! Who breaks it gets wrong bytes, not undefined behaviour: see `raw.rs`. Nothing is read or written here by reference; an
-//! engine that computes in place takes [`Region::base`] and makes its own promises.
+//! Who breaks it gets wrong bytes, not undefined behaviour: see `raw.rs`. Nothing is read or written here by
+//! reference; an engine that computes in place takes [`Region::base`] and makes its own promises.
 
 pub(crate) mod raw;
 
@@ -121,8 +121,8 @@ impl Region {
 
     /// Its first byte in this process, for those who compute in place, and for registration with a device.
     ///
-    /// The address is valid as long as this region or a clone of it lives. Reading and writing through it is the caller's
-    /// unsafe code, and the protocol of this module's header is what it has to prove.
+    /// The address is valid as long as this region or a clone of it lives. Reading and writing through it is the
+    /// caller's unsafe code, and the protocol of this module's header is what it has to prove.
     #[must_use]
     pub fn base(&self) -> NonNull<u8> {
         self.0.mapping.base()

@@ -1,8 +1,8 @@
 //! Who may connect: both sides prove that they know one secret, without saying it.
 //!
-//! HMAC-SHA256 over the whole greeting (both nonces, nodes, versions, session and lane), with a word for each side so that a
-//! proof cannot be sent back as one's own. The caller proves first: a stranger learns nothing to try secrets on. What
-//! follows on the connection is neither encrypted nor signed: the data path is for a trusted network.
+//! HMAC-SHA256 over the whole greeting (both nonces, nodes, versions, session and lane), with a word for each side so
+//! that a proof cannot be sent back as one's own. The caller proves first: a stranger learns nothing to try secrets
+//! on. What follows on the connection is neither encrypted nor signed: the data path is for a trusted network.
 
 use crate::wire::{Challenge, Frame, Hello};
 use hmac::{Hmac, KeyInit, Mac};

@@ -1,13 +1,13 @@
 //! Blocks between processes of one machine: the initiator maps the peer's region and copies.
 //!
-//! The peer's side of a copy costs it nothing: no system call, no wake-up. A Unix socket beside it carries what copies cannot:
-//! the greeting, the descriptors of regions (`SCM_RIGHTS`), notices, calls. It speaks the protocol of `net`, and its end is how the
-//! death of a peer is seen.
+//! The peer's side of a copy costs it nothing: no system call, no wake-up. A Unix socket beside it carries what
+//! copies cannot: the greeting, the descriptors of regions (`SCM_RIGHTS`), notices, calls. It speaks the protocol of
+//! `net`, and its end is how the death of a peer is seen.
 //!
-//! Rights are bounds and a direction, checked here by the initiator, and by the kernel as far as it can: who may only read
-//! gets a descriptor that is open for reading. A mapping cannot be taken back, so revocation is a shared word per key
-//! (`guard.rs`) that the initiator enters for each piece that it copies. This keeps honest processes apart, which share a
-//! secret; it is no wall between strangers with the same user id.
+//! Rights are bounds and a direction, checked here by the initiator, and by the kernel as far as it can: who may only
+//! read gets a descriptor that is open for reading. A mapping cannot be taken back, so revocation is a shared word
+//! per key (`guard.rs`) that the initiator enters for each piece that it copies. This keeps honest processes apart,
+//! which share a secret; it is no wall between strangers with the same user id.
 //!
 //! A copier thread per link copies, so that no task of the runtime is held up.
 

@@ -1,8 +1,9 @@
 //! Layer by layer to the decode node, while prefill runs.
 //!
-//! The decode node has set blocks aside and told where (a [`Grant`] and block numbers, over the control plane); the prefill
-//! node pushes each layer's slices when the layer is computed, and says once, behind all of them, that the whole is there.
-//! Whoever computes must not overwrite a slice before its push is settled; [`Stream::flush`] waits for that.
+//! The decode node has set blocks aside and told where (a [`Grant`] and block numbers, over the control plane); the
+//! prefill node pushes each layer's slices when the layer is computed, and says once, behind all of them, that the
+//! whole is there. Whoever computes must not overwrite a slice before its push is settled; [`Stream::flush`] waits
+//! for that.
 
 use crate::convoy::{Care, Convoy};
 use crate::error::Error;

@@ -1,8 +1,9 @@
 //! Blocks over TCP: a few connections per peer, opened when they are used.
 //!
-//! An operation goes over one connection, the one with the fewest bytes under way, so that its notice comes behind its bytes
-//! without a further round trip. Before an operation is taken in, every connection of the link that was lost is opened
-//! again: the peer ends its side of the lost one then, and no byte of a failed operation can land behind its repetition.
+//! An operation goes over one connection, the one with the fewest bytes under way, so that its notice comes behind
+//! its bytes without a further round trip. Before an operation is taken in, every connection of the link that was
+//! lost is opened again: the peer ends its side of the lost one then, and no byte of a failed operation can land
+//! behind its repetition.
 
 use crate::error::Error;
 use crate::gate::Gate;

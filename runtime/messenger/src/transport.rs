@@ -7,21 +7,21 @@
 //! | [`Link`] | a few connections, opened when used | one Unix socket, the peer's file mapped | a few queue pairs |
 //! | write | frame, bytes, ack | a copy by the initiator | `RDMA_WRITE`, one per remote span |
 //! | read | frame, then the bytes | a copy by the initiator | `RDMA_READ` |
-//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a `SEND` behind the writes |
+//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a `SEND` behind |
 //! | call | a frame | a frame | `SEND` both ways |
 //! | revoke | no further byte is received | a shared word is closed | the region is deregistered |
 //!
 //! **What holds for all of them.**
 //! - A ticket that resolves to `Ok` means visible: for a write, a reader at the target sees the bytes.
-//! - A notice comes after the bytes of its own operation are visible. Operations have no order among themselves but that
-//!   which the initiator makes by waiting for tickets.
+//! - A notice comes after the bytes of its own operation are visible. Operations have no order among themselves but
+//!   that which the initiator makes by waiting for tickets.
 //! - A notice may come twice if its operation was repeated after a lost connection: immediates name what they announce.
-//! - Every operation ends: by success, error or deadline. Nothing of an ended operation touches local memory, and nothing of it
-//!   touches remote memory once the link has accepted another operation: a lane that failed is taken over first, and
-//!   the target ends the old one before it lets the new one in.
+//! - Every operation ends: by success, error or deadline. Nothing of an ended operation touches local memory, and
+//!   nothing of it touches remote memory once the link has accepted another operation: a lane that failed is taken
+//!   over first, and the target ends the old one before it lets the new one in.
 //! - A failed write may have changed its range in part; rights, bounds and keys are checked before the first byte is.
-//! - What is under way is bounded ([`Options::ops_max`], [`Options::bytes_max`]): a submission waits for room, and a target whose
-//!   application does not take its notices stops reading.
+//! - What is under way is bounded ([`Options::ops_max`], [`Options::bytes_max`]): a submission waits for room, and a
+//!   target whose application does not take its notices stops reading.
 
 use crate::error::Error;
 use crate::op::{Access, Grant, Key, Notice, Op, Ticket};

@@ -1,8 +1,9 @@
 //! What goes over a connection: frames, as bytes and back. Pure: no socket, no time; the fuzz target feeds it anything.
 //!
-//! A frame is a head of 8 bytes (kind, flags, zero, length of the body), a body, and behind writes and data the bytes of
-//! the blocks, which are no part of this module. All integers are little-endian. What is parsed is valid: lengths are
-//! within the limits below, sums do not overflow, flags and statuses are known. Anything else ends the connection.
+//! A frame is a head of 8 bytes (kind, flags, zero, length of the body), a body, and behind writes and data the bytes
+//! of the blocks, which are no part of this module. All integers are little-endian. What is parsed is valid: lengths
+//! are within the limits below, sums do not overflow, flags and statuses are known. Anything else ends the
+//! connection.
 //!
 //! | kind | body | answered by |
 //! |---|---|---|

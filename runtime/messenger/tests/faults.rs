@@ -64,11 +64,12 @@ fn what_a_frozen_connection_still_holds_does_not_land_behind_the_repetition() {
         let limit = Duration::from_millis(100);
         let late = done(&*link, write(&ours, grant).within(limit)).await;
         assert_eq!(late, Err(Error::Deadline(limit)));
-        // The second connection's budget is unlimited only when both are: so thaw, and let the old bytes race.
         let new = pattern(2, BLOCK.bytes as usize);
         ours.region.write(0, &new);
-        proxy.thaw();
+        proxy.let_new_ones_through();
         assert_eq!(done(&*link, write(&ours, grant)).await, Ok(()));
+        // Now the rest of the old ones comes, behind the new ones.
+        proxy.thaw();
         for _ in 0..20 {
             assert!(
                 theirs.region.to_vec(BLOCK) == new,

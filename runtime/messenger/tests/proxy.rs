@@ -20,6 +20,8 @@ pub(crate) struct Proxy {
 struct Inner {
     /// Bytes that may still go from caller to listener before everything stands still.
     budget: AtomicU64,
+    /// The budget is of connections with a number below this.
+    limited: AtomicU64,
     /// Connections that began before the last cut are ended.
     cuts: AtomicU64,
     changed: watch::Sender<()>,
@@ -36,6 +38,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let inner = Arc::new(Inner {
             budget: AtomicU64::new(u64::MAX),
+            limited: AtomicU64::new(u64::MAX),
             cuts: AtomicU64::new(0),
             changed: watch::Sender::new(()),
             forwards: Mutex::default(),
@@ -49,11 +52,11 @@ impl Proxy {
                 let Ok(target) = TcpStream::connect(to).await else {
                     continue;
                 };
-                accepting.connections.fetch_add(1, SeqCst);
+                let number = accepting.connections.fetch_add(1, SeqCst);
                 let ((from, back), (answers, into)) = (caller.into_split(), target.into_split());
                 // What is frozen stays frozen for this connection's life, or until it is thawed.
-                tokio::spawn(pump(accepting.clone(), from, into, true));
-                tokio::spawn(pump(accepting.clone(), answers, back, false));
+                tokio::spawn(pump(accepting.clone(), from, into, Some(number)));
+                tokio::spawn(pump(accepting.clone(), answers, back, None));
             }
         });
         Self { address, inner }
@@ -61,7 +64,13 @@ impl Proxy {
 
     /// Lets `bytes` more through, then holds everything back that comes from the caller.
     pub(crate) fn freeze_after(&self, bytes: u64) {
+        self.inner.limited.store(u64::MAX, SeqCst);
         self.inner.budget.store(bytes, SeqCst);
+    }
+
+    /// New connections are not held back; those that there are stay so.
+    pub(crate) fn let_new_ones_through(&self) {
+        self.inner.limited.store(self.connections(), SeqCst);
     }
 
     pub(crate) fn thaw(&self) {
@@ -90,7 +99,10 @@ impl Proxy {
 
 impl Inner {
     /// Takes from the budget.
-    fn take(&self, wanted: usize) -> usize {
+    fn take(&self, number: u64, wanted: usize) -> usize {
+        if number >= self.limited.load(SeqCst) {
+            return wanted;
+        }
         let take = |budget: u64| match budget {
             u64::MAX => Some(budget),
             _ => Some(budget.saturating_sub(wanted as u64)),
@@ -104,7 +116,7 @@ async fn pump(
     inner: Arc<Inner>,
     mut from: OwnedReadHalf,
     mut into: OwnedWriteHalf,
-    forwards: bool,
+    number: Option<u64>,
 ) {
     let cuts = inner.cuts.load(SeqCst);
     let mut changed = inner.changed.subscribe();
@@ -123,7 +135,7 @@ async fn pump(
             return;
         }
         let mut bytes = buffer[..got].to_vec();
-        let tamper = if forwards {
+        let tamper = if number.is_some() {
             &inner.forwards
         } else {
             &inner.backwards
@@ -134,11 +146,8 @@ async fn pump(
         gone += got as u64;
         let mut sent = 0;
         while sent < bytes.len() {
-            let may = if forwards {
-                inner.take(bytes.len() - sent)
-            } else {
-                bytes.len()
-            };
+            let left = bytes.len() - sent;
+            let may = number.map_or(left, |number| inner.take(number, left));
             if may == 0 {
                 if changed.changed().await.is_err() || inner.cuts.load(SeqCst) != cuts {
                     return;

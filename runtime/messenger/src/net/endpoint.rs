@@ -1,8 +1,8 @@
 //! What a transport's passive side is made of: keys, notices, the connections that are served, and their end.
 //!
-//! **Takeover.** A connection names its link's session and its lane. A second connection of the same lane means that the caller has
-//! given the first one up; it is welcomed only after the first has been ended here. So bytes that were still on their way
-//! when a caller gave up cannot land after it has tried again.
+//! **Takeover.** A connection names its link's session and its lane. A second connection of the same lane means that
+//! the caller has given the first one up; it is welcomed only after the first has been ended here. So bytes that were
+//! still on their way when a caller gave up cannot land after it has tried again.
 
 use super::greeting::{self, Caller};
 use super::inbox::{Broken, Inbox};

@@ -1,8 +1,8 @@
 //! The receiving end of a connection: frames out of a stream of bytes, and the bytes of blocks past them.
 //!
-//! Heads and bodies go through a small buffer; of a block only the few bytes that came with its frame do, all others are
-//! received where they belong. Memory is bounded by the longest body. Waiting for a frame can be given up and begun again
-//! without loss: what has come so far stays here.
+//! Heads and bodies go through a small buffer; of a block only the few bytes that came with its frame do, all others
+//! are received where they belong. Memory is bounded by the longest body. Waiting for a frame can be given up and
+//! begun again without loss: what has come so far stays here.
 
 use super::socket::Socket;
 use crate::guard::Inside;

@@ -1,8 +1,9 @@
 //! The caller's side of a connection: sends operations, matches answers, keeps deadlines.
 //!
-//! One task (`run.rs`) does all three, so that when it ends, for whatever reason, nothing touches an operation's memory any more, and
-//! every operation is then told why. Answers come in the order of questions. An operation that has begun and is overdue takes
-//! the connection with it, because its bytes are somewhere on the way; one that has not begun just leaves the queue.
+//! One task (`run.rs`) does all three, so that when it ends, for whatever reason, nothing touches an operation's
+//! memory any more, and every operation is then told why. Answers come in the order of questions. An operation that
+//! has begun and is overdue takes the connection with it, because its bytes are somewhere on the way; one that has
+//! not begun just leaves the queue.
 
 mod run;
 

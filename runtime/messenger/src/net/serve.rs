@@ -1,9 +1,9 @@
 //! The listener's side of a connection: answers one frame after the other.
 //!
 //! Keys, rights and bounds are checked before a byte is received into memory; what is not allowed is received and
-//! forgotten, so the connection goes on. A notice is put into the application's queue before the write is acknowledged: if
-//! the queue is full, this connection stands still, and its caller's operations wait for it or for their deadlines.
-//! Memory per connection: one frame's body, and one answer.
+//! forgotten, so the connection goes on. A notice is put into the application's queue before the write is
+//! acknowledged: if the queue is full, this connection stands still, and its caller's operations wait for it or for
+//! their deadlines. Memory per connection: one frame's body, and one answer.
 
 use super::endpoint::Endpoint;
 use super::inbox::{Broken, Inbox};

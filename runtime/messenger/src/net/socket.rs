@@ -79,8 +79,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Sends all of `head`, and behind it all that `cursor` visits. `may` is asked before each system call, with what it
-    /// gives kept for its length; `None` stops with the error that the other side is not allowed to have the rest.
+    /// Sends all of `head`, and behind it all that `cursor` visits. `may` is asked before each system call, with what
+    /// it gives kept for its length; `None` stops with the error that the other side is not allowed to have the rest.
     pub(crate) async fn send_spans<G>(
         &self,
         mut head: &[u8],

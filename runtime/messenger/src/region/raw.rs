@@ -1,16 +1,18 @@
-//! The only file with unsafe code: mapped memory, the copies in and out of it, and the system calls that fill and send it.
+//! The only file with unsafe code: mapped memory, the copies in and out of it, and the system calls that fill and
+//! send it.
 //!
-//! Memory that other nodes write is never borrowed: no `&[u8]` or `&mut [u8]` of it exists, because a reference promises
-//! that nobody else writes. It is touched in three ways only.
+//! Memory that other nodes write is never borrowed: no `&[u8]` or `&mut [u8]` of it exists, because a reference
+//! promises that nobody else writes. It is touched in three ways only.
 //!
 //! - **By the kernel** (`readv`, `sendmsg`), which is outside the language's memory model.
-//! - **By tearing copies**: inline assembly (`rep movsb`) on x86-64, relaxed atomic bytes elsewhere. A copy that races with
-//!   a write gives a mixture of old and new bytes, never undefined behaviour. So every function here is safe to call, at
-//!   any time; who may *use* which bytes when is the protocol of [`Region`](super::Region).
-//! - **By atomic words** ([`Mapping::word`]), for the few that coordinate processes. A mapping is used for words or for bytes.
+//! - **By tearing copies**: inline assembly (`rep movsb`) on x86-64, relaxed atomic bytes elsewhere. A copy that
+//!   races with a write gives a mixture of old and new bytes, never undefined behaviour. So every function here is
+//!   safe to call, at any time; who may *use* which bytes when is the protocol of [`Region`](super::Region).
+//! - **By atomic words** ([`Mapping::word`]), for the few that coordinate processes. A mapping is used for words or
+//!   for bytes.
 //!
-//! Every access is checked against the mapping's bounds here, once more than by those who call: a wrong offset must be a
-//! panic, not a write into a stranger's heap.
+//! Every access is checked against the mapping's bounds here, once more than by those who call: a wrong offset must
+//! be a panic, not a write into a stranger's heap.
 #![allow(unsafe_code)]
 
 use super::Span;
@@ -178,8 +180,8 @@ const EMPTY: libc::iovec = libc::iovec {
 /// Both ranges must be mapped for `bytes`.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 unsafe fn copy(into: *mut u8, from: *const u8, bytes: usize) {
-    // SAFETY: the caller's. The string instruction is as fast as any loop on processors with ERMS, which all servers are
-    // by now; the direction flag is clear by the ABI.
+    // SAFETY: the caller's. The string instruction is as fast as any loop on processors with ERMS, which all servers
+    // are by now; the direction flag is clear by the ABI.
     unsafe {
         std::arch::asm!(
             "rep movsb",
