@@ -57,11 +57,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     });
     let rows = rows.map_err(|error| Failure::Run(error.to_string()))?;
     let head = format!(
-        "# engine: conductor-engine {}, {}\n# source: conductord calibrate, {} rounds, on {}\n",
-        env!("CARGO_PKG_VERSION"),
+        "# gpu: none, {}\n# model: {}\n# engine: conductor-engine {}\n# source: conductord calibrate, {} rounds\n",
+        processor(),
         config.engine.name(),
+        env!("CARGO_PKG_VERSION"),
         args.rounds,
-        processor()
     );
     std::fs::write(&args.output, head + &rows)
         .map_err(|error| Failure::Run(format!("{}: {error}", args.output.display())))
