@@ -77,6 +77,8 @@ pub(super) enum Inbox {
 pub struct NodeStatus {
     /// It has no work, and nothing moves.
     pub idle: bool,
+    /// Its engine runs.
+    pub computing: bool,
     /// A gateway is there.
     pub in_session: bool,
     /// Blocks in use, cached ones included.
@@ -383,6 +385,7 @@ impl Body {
         self.kv.check();
         NodeStatus {
             idle,
+            computing: self.running.is_some(),
             in_session: self.session.is_some(),
             blocks_used: self.kv.used(),
             blocks_cached: self.kv.cached_count(),
