@@ -113,7 +113,6 @@ impl Body {
                 return true;
             }
         };
-        self.let_fetched_go(ticket);
         let blocks = self.kv.blocks(&holder).to_vec();
         let block = self.parts.cluster.block;
         let (mut steps, mut chunks) = (Vec::new(), Vec::new());

@@ -121,7 +121,10 @@ async fn a_node_that_comes_back_empty_serves() {
             let node = number / 4 - 1;
             let address = world.nodes[node].address();
             world.nodes[node].kill();
+            let down = |news: &LinkNews| matches!(news, LinkNews::Down(_));
+            world.gateway.hears(node, down).await;
             world.nodes[node] = world.setup.start(node, address).await;
+            world.gateway.up(2).await;
         }
         let answers = world.gateway.submit(prompt).await;
         assert_eq!(answer(answers).await.0, model.answer(prompt));
@@ -157,7 +160,7 @@ async fn a_gateway_that_begins_anew_knows_the_caches() {
         assert_eq!(answer(answers).await.0, model.answer(&prompt));
     }
     let lines = world.end().await;
-    let reports = lines.iter().filter(|line| line.contains("CacheReported"));
+    let reports = lines.iter().filter(|line| line.contains("cache_reported"));
     assert!(
         reports.count() >= 2,
         "both prefill nodes said what they have"

@@ -27,7 +27,7 @@ async fn a_wrong_secret_cluster_policy_or_node_is_refused_with_the_reason() {
     let why = hears(&world, good, addresses.clone(), "another-secret-for-tests").await;
     assert!(why.contains("the secret is another one"), "{why}");
 
-    let other = Setup::new("1xprefill 1xprefill");
+    let other = Setup::new("1xdecode 1xprefill");
     let why = hears(&world, &other, addresses.clone(), SECRET).await;
     assert!(why.contains("cluster or policy differ"), "{why}");
 
