@@ -1,5 +1,4 @@
-//! What goes over the wire: protobuf messages, written by hand; `proto/conductor.proto` says the same in its own
-//! language.
+//! What goes over the wire: protobuf messages, written by hand, so that no compiler of `.proto` files is needed.
 //!
 //! Fields are only added, never renumbered: [`super::VERSION`] goes up when a meaning changes.
 

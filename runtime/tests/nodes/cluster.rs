@@ -27,16 +27,21 @@ pub(crate) const BLOCK: u64 = 16;
 /// Waiting for what must come; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// `COUNTxROLE COUNTxROLE …`; behind a `;` what else the file says of each group, behind another one what it says at its end.
 pub(crate) fn cluster(nodes: &str) -> ClusterConfig {
+    let mut parts = nodes.split(';');
+    let nodes = parts.next().expect("a first part");
+    let (each, end) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let profile = Profile::parse(include_str!("profile.toml")).expect("a profile");
     let groups: String = nodes
         .split(' ')
         .map(|group| {
             let (count, role) = group.split_once('x').expect("COUNTxROLE");
-            format!("[[nodes]]\ncount = {count}\nrole = \"{role}\"\n")
+            format!("[[nodes]]\ncount = {count}\nrole = \"{role}\"\n{each}\n")
         })
         .collect();
-    let text = format!("name = \"test\"\nprofile = \"test\"\nblock_tokens = {BLOCK}\n{groups}");
+    let text =
+        format!("name = \"test\"\nprofile = \"test\"\nblock_tokens = {BLOCK}\n{groups}{end}");
     ClusterConfig::parse(&text, &[profile]).expect("a cluster")
 }
 

@@ -117,3 +117,42 @@ async fn hot_blocks_are_copied_to_the_node_that_has_none() {
     assert!(fetched > 0, "blocks were copied");
     world.end().await;
 }
+
+/// Nodes whose HBM is so small that requests are put back, or lose their KV, all the time.
+const TIGHT: &str = "hbm_kv_tokens = 640";
+
+/// Answers that grow.
+fn growing(count: u64, seed: u64) -> Vec<Arc<Prompt>> {
+    let prompts = prompts(count, seed).into_iter();
+    prompts
+        .map(|short| prompt(short.tokens.to_vec(), short.output_max.0 * 6))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decode_node_with_little_memory_serves() {
+    let world = World::start(Setup::new(&format!("1xprefill 2xdecode;{TIGHT}"))).await;
+    serve(&world, &growing(40, 12), 20).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coupled_nodes_with_little_memory_serve_whole_prompts() {
+    let coupled = "[coupled]\nprefix_caching = true";
+    let world = World::start(Setup::new(&format!("2xcoupled;{TIGHT};{coupled}"))).await;
+    let reused = serve(&world, &growing(40, 13), 20).await;
+    assert!(reused > 0, "something is reused");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_model_on_coupled_nodes_serves_in_chunks() {
+    let coupled = "[coupled]\nprefix_caching = true\nschedule = \"chunked\"\npass_tokens = 96";
+    let setup = Setup {
+        engine: tiny(),
+        ..Setup::new(&format!("2xcoupled;{TIGHT};{coupled}"))
+    };
+    let world = World::start(setup).await;
+    serve(&world, &growing(16, 14), 16).await;
+    world.end().await;
+}
