@@ -126,7 +126,11 @@ fn what_is_no_journal_is_bad_input() {
     let output = conductor(&["audit", "cut.jsonl"], folder.path());
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("the run that wrote it was cut off"));
-    file(folder.path(), "torn.jsonl", &cut[..cut.len() - 3]);
+    file(
+        folder.path(),
+        "torn.jsonl",
+        format!("{}\n", &cut[..cut.len() - 3]),
+    );
     file(folder.path(), "empty.jsonl", "");
     file(folder.path(), "other.jsonl", "{\"timestamp\": 0}\n");
     let swapped: Vec<_> = [&lines[0], &lines[2], &lines[1]]
@@ -148,4 +152,31 @@ fn what_is_no_journal_is_bad_input() {
         assert!(error.contains(expected), "{name}: {error}");
         assert_eq!(error.lines().count(), 1, "{name}: {error}");
     }
+}
+
+#[test]
+fn a_journal_in_parts_whose_last_line_is_cut_off_is_read_as_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lines = journal(folder.path());
+    let (a, b) = (lines.len() / 3, lines.len() / 2);
+    let part = |lines: &[String]| {
+        lines
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    file(folder.path(), "p.jsonl", part(&lines[..a]));
+    file(folder.path(), "p.1.jsonl", part(&lines[a..b]));
+    let cut = &lines[b][..lines[b].len() / 2];
+    file(folder.path(), "p.2.jsonl", cut);
+    let said = stdout(&["audit", "p.jsonl"], folder.path());
+    assert!(
+        said.contains(&format!("all {} steps agree", b - 1)),
+        "{said}"
+    );
+    // In the middle of a journal such a line is an error.
+    let rest = format!("{cut}\n{}\n", lines[b + 1]);
+    file(folder.path(), "p.2.jsonl", rest);
+    let output = conductor(&["audit", "p.jsonl"], folder.path());
+    assert_eq!(output.status.code(), Some(2));
 }

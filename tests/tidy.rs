@@ -154,12 +154,19 @@ fn files_are_one_idea_and_say_what_they_are() {
 
 #[test]
 fn every_test_file_is_part_of_the_one_binary() {
-    let all = read(&root().join("tests/all.rs"));
-    for path in sources(&root().join("tests")) {
+    let tests = root().join("tests");
+    for path in sources(&tests) {
         let module = path.file_stem().expect("a file").to_string_lossy();
+        // A file in a folder is part of the module that has the folder's name.
+        let folder = path.parent().expect("a folder");
+        let parent = match folder == tests {
+            true => tests.join("all.rs"),
+            false => folder.with_extension("rs"),
+        };
         assert!(
-            module == "all" || all.contains(&format!("mod {module};")),
-            "tests/{module}.rs is forgotten"
+            module == "all" || read(&parent).contains(&format!("mod {module};")),
+            "{} is forgotten",
+            path.display()
         );
     }
 }

@@ -7,6 +7,7 @@ mod times;
 
 use crate::common::{generated, trace};
 use conductor_core::ids::NodeId;
+use conductor_core::rng::Stream;
 use conductor_core::units::Nanos;
 use conductor_core::workload::WorkloadRequest;
 use conductor_experiments::execute::{Job, execute};
@@ -119,4 +120,31 @@ fn a_generated_workload_gives_one_journal_in_both_worlds_whatever_the_policy() {
             "{cluster} {policy}"
         );
     }
+}
+
+/// Clusters, policies, loads and crashes as they come.
+#[test]
+fn whatever_is_drawn_gives_one_journal_in_both_worlds() {
+    let clusters = ["1p1d", "2p2d", "3p1d", "1p3d", "4p4d", "3", "2-pc", "4-cp"];
+    let policies = [
+        "kvcache-centric",
+        "kvcache-centric+early-predicted",
+        "kvcache-centric+per-stage",
+        "local-cache-aware+early",
+        "round-robin",
+    ];
+    let mut lost = 0;
+    for seed in 0..40 {
+        let draw = Stream::new(seed, "worlds");
+        let of = |at: u64, most: u64| draw.draw(at) % most;
+        let cluster = clusters[of(0, clusters.len() as u64) as usize];
+        let policy = policies[of(1, policies.len() as u64) as usize];
+        let mut job = generated(150, cluster, policy, seed);
+        job.workload.speed = [1.0, 3.0, 8.0][of(2, 3) as usize];
+        let node = NodeId(of(3, job.cluster.nodes.len() as u64) as u16);
+        let at = Nanos::from_secs(1 + of(4, 30));
+        let crash = (of(5, 3) > 0).then(|| (node, at, Nanos::from_secs(1 + of(6, 40))));
+        lost += both(&job, crash).lost;
+    }
+    assert!(lost > 20, "{lost} attempts were lost");
 }

@@ -6,8 +6,8 @@
 //! number of their request: who is new does not wait behind who was turned away, and the workload's own order is the
 //! same whether clients try again or not. Nothing depends on the order in which entries were made.
 //!
-//! A simulator's queue and a runtime on a virtual clock both sort by it. A runtime in real time never needs to: it takes
-//! facts as they come, and no two come at once.
+//! A simulator's queue and a runtime on a virtual clock both sort by it. A runtime in real time never needs to: it
+//! takes facts as they come, and no two come at once.
 
 use crate::ids::NodeId;
 

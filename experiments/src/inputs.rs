@@ -436,22 +436,13 @@ pub fn profile(name: &str) -> Result<Profile, InputError> {
 fn profiles_beside(cluster: &Path, text: &str) -> Result<Vec<Profile>, InputError> {
     let folder = cluster.parent().unwrap_or_else(|| Path::new("."));
     let mut profiles = Vec::new();
-    // What is not a table of strings here is refused with its line by the cluster's own parser.
-    let named = text.lines().filter_map(|line| {
-        let (key, value) = line.split_once('=')?;
-        (key.trim() == "profile").then(|| {
-            value
-                .split('#')
-                .next()
-                .unwrap_or("")
-                .trim()
-                .trim_matches('"')
-                .to_string()
-        })
-    });
-    for name in named {
+    // What is no cluster file is refused with its line by the cluster's own parser.
+    let Ok(text) = ClusterText::parse(text) else {
+        return Ok(profiles);
+    };
+    for name in text.profile_names() {
         let path = folder.join(format!("{name}.toml"));
-        if Profile::built_in(&name).is_err() && path.is_file() {
+        if Profile::built_in(name).is_err() && path.is_file() {
             profiles.push(profile(&path.to_string_lossy())?);
         }
     }

@@ -1,15 +1,18 @@
-//! The driver: owns the Conductor, tells it every fact with the time at which it was learned, and carries its orders out.
+//! The driver: owns the Conductor, tells it every fact with the time at which it was learned, and carries its orders
+//! out.
 //!
 //! It decides nothing. It keeps what the core needs not know (prompts, who listens for an answer, which tokens were
-//! passed on), holds back what nodes say too early (a decode node may be heard before the prefill node whose KV it has),
-//! and gives a request in again when its attempt was lost. All of it is synchronous and has no clock of its own: a task
-//! drives it in real time ([`crate::task`]), a test on a virtual clock.
+//! passed on), holds back what nodes say too early (a decode node may be heard before the prefill node whose KV it
+//! has), and gives a request in again when its attempt was lost. All of it is synchronous and has no clock of its own:
+//! a task drives it in real time ([`crate::task`]), a test on a virtual clock.
 //!
 //! Not here: connections, tokens as text, what a node does.
 
 mod facts;
 mod orders;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Answer, Submission};
 
@@ -45,8 +48,8 @@ pub struct DriverCounts {
     pub journaled: u64,
     /// Attempts that were given in again.
     pub resubmitted: u64,
-    /// Tokens of an attempt that differ from those of the attempt before it, which the client has: never, if engines are
-    /// deterministic.
+    /// Tokens of an attempt that differ from those of the attempt before it, which the client has: never, if engines
+    /// are deterministic.
     pub differing_tokens: u64,
     /// Whole caches that were asked for because a report was missing.
     pub resyncs: u64,

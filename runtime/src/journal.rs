@@ -1,8 +1,8 @@
 //! Where the driver writes its steps down.
 //!
-//! A decision never waits for a disk: lines go through a bounded queue to a thread of its own, and those that do not find
-//! room are counted as lost, which the end of the journal says (a journal with lost lines cannot be audited beyond the
-//! first of them). The thread rotates files by size and syncs them as the configuration says.
+//! A decision never waits for a disk: lines go through a bounded queue to a thread of its own, and those that do not
+//! find room are counted as lost, which the end of the journal says (a journal with lost lines cannot be audited beyond
+//! the first of them). The thread rotates files by size and syncs them as the configuration says.
 //!
 //! Not here: what a line is (the core's).
 

@@ -127,7 +127,17 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), NodeError> {
     let parts = NodeParts::read(&config)?;
-    let mut running = start(config, parts).await?;
+    until(start(config, parts).await?, shutdown).await
+}
+
+/// Lets a node that runs go on until `shutdown`.
+///
+/// # Errors
+/// If its engine dies.
+pub async fn until(
+    mut running: Running,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), NodeError> {
     tokio::select! {
         () = shutdown => {
             running.end().await;
@@ -135,6 +145,34 @@ pub async fn run(
         }
         died = running.died() => died,
     }
+}
+
+/// The engine of a configuration, without the rest of the node, to be timed.
+///
+/// # Errors
+/// If it cannot start.
+pub fn engine_of(config: &NodeConfig, parts: &NodeParts) -> Result<Box<dyn Engine>, NodeError> {
+    let id = NodeId(config.node);
+    let (blocks, _) = blocks_of(config, &parts.cluster)?;
+    let (engine, _, _) = engine(&config.engine, id, &parts.cluster, blocks)?;
+    Ok(engine)
+}
+
+/// Blocks of a node's memory, and those among them that are neither cache nor HBM.
+fn blocks_of(config: &NodeConfig, cluster: &ClusterConfig) -> Result<(u32, u32), NodeError> {
+    let Some(spec) = cluster.nodes.get(usize::from(config.node)) else {
+        let nodes = cluster.nodes.len();
+        let why = format!(
+            "{} of a cluster of {nodes} nodes, expected less",
+            config.node
+        );
+        return Err(wrong("node", why));
+    };
+    let largest = cluster.nodes.iter().map(|node| node.hbm_blocks).max();
+    let scratch = config.limits.scratch_blocks.or(largest).unwrap_or(1).max(1);
+    let blocks = spec.cache_blocks.max(spec.hbm_blocks).checked_add(scratch);
+    let blocks = blocks.ok_or_else(|| wrong("limits.scratch_blocks", "too many"))?;
+    Ok((blocks, scratch))
 }
 
 /// Starts a node; it listens when this returns.
@@ -148,23 +186,14 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
         secret,
     } = parts;
     let id = NodeId(config.node);
-    let Some(spec) = cluster.nodes.get(id.index()).copied() else {
-        let nodes = cluster.nodes.len();
-        let why = format!("{} of a cluster of {nodes} nodes, expected less", id.0);
-        return Err(wrong("node", why));
-    };
+    let (blocks, scratch) = blocks_of(&config, &cluster)?;
+    let spec = cluster.nodes[id.index()];
     if spec.ssd_blocks > 0 || spec.stages > 1 {
         return Err(wrong(
             "cluster",
             "has an SSD or a pipeline, which only the simulator knows",
         ));
     }
-    let largest = cluster.nodes.iter().map(|node| node.hbm_blocks).max();
-    let scratch = config.limits.scratch_blocks.or(largest).unwrap_or(1).max(1);
-    let blocks = spec.cache_blocks.max(spec.hbm_blocks);
-    let blocks = blocks
-        .checked_add(scratch)
-        .ok_or_else(|| wrong("limits.scratch_blocks", "too many"))?;
     let (engine, memory, ends) = engine(&config.engine, id, &cluster, blocks)?;
     let (shape, engine_limits) = (engine.shape(), engine.limits());
 

@@ -1,7 +1,7 @@
 //! What the Conductor's side and a node say to each other: orders down, facts up.
 //!
-//! Plain data without a wire form: the same messages go through gRPC to a node in another process and by a function call
-//! to one on a virtual clock. A node's messages come in the order in which it made them; between nodes there is no
+//! Plain data without a wire form: the same messages go through gRPC to a node in another process and by a function
+//! call to one on a virtual clock. A node's messages come in the order in which it made them; between nodes there is no
 //! order, which the driver makes up for.
 //!
 //! Not here: KV, which goes from node to node, and addresses, which are the links' business.

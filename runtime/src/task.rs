@@ -1,7 +1,7 @@
 //! The one task that owns the driver, and the handle by which all others speak to it.
 //!
-//! Everything comes through one bounded inbox; the time of a fact is the time at which it is taken out. A full inbox makes
-//! nodes and clients wait; it never makes the Conductor wait.
+//! Everything comes through one bounded inbox; the time of a fact is the time at which it is taken out. A full inbox
+//! makes nodes and clients wait; it never makes the Conductor wait.
 //!
 //! Not here: decisions, connections.
 

@@ -1,4 +1,5 @@
-//! `conductor audit`: decide a journal again.
+//! `conductor audit`: decide a journal again. One that was written in parts (`run.jsonl`, `run.1.jsonl`, …) is read as
+//! one; a last line that was cut off with the process that wrote it is left out, and said.
 
 use crate::args::AuditArgs;
 use crate::failure::Failure;
@@ -8,7 +9,7 @@ use conductor_experiments::inputs;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A line longer than this is no journal's.
 const LINE_MAX: u64 = 64 << 20;
@@ -31,6 +32,11 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
             return Err(bad(&format_args!(
                 "line {number}: expected at most {LINE_MAX} bytes"
             )));
+        }
+        let cut = read > 0 && line.last() != Some(&b'\n');
+        if cut && serde_json::from_slice::<serde_json::Value>(line).is_err() {
+            eprintln!("conductor: warning: line {number} is cut off and left out");
+            return Ok(false);
         }
         Ok(read > 0)
     };
@@ -60,8 +66,27 @@ pub(crate) fn run(args: &AuditArgs) -> Result<(), Failure> {
     ))?)
 }
 
-/// Opens a journal, gzip recognised by content.
+/// Opens a journal and the parts that follow it.
 fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
+    let mut journal = open_part(path)?;
+    for number in 1_u32.. {
+        let next = part(path, number);
+        if !next.is_file() {
+            break;
+        }
+        journal = Box::new(journal.chain(open_part(&next)?));
+    }
+    Ok(journal)
+}
+
+/// Part `number` of `a/run.jsonl` is `a/run.<number>.jsonl`.
+fn part(path: &Path, number: u32) -> PathBuf {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_extension(format!("{number}.{extension}"))
+}
+
+/// Opens a file, gzip recognised by content.
+fn open_part(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
     let mut file = BufReader::new(File::open(path)?);
     Ok(match file.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         true => Box::new(BufReader::new(MultiGzDecoder::new(file))),

@@ -200,9 +200,7 @@ impl ClusterConfig {
     /// # Errors
     /// Names line and key.
     pub fn parse(text: &str, profiles: &[Profile]) -> Result<Self, ConfigError> {
-        let parsed: ClusterText =
-            toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))?;
-        Self::from_text(parsed, profiles).map_err(|error| error.located(text))
+        Self::from_text(ClusterText::parse(text)?, profiles).map_err(|error| error.located(text))
     }
 
     /// Checks the text form.

@@ -93,8 +93,8 @@ impl DecodeAgent {
             .is_some_and(|place| place.sequence.is_none())
     }
 
-    /// All KV of a request is here. If the policy says so, the node's own scheduler checks once more whether it can take
-    /// it within the limit; if not, the prefill was in vain.
+    /// All KV of a request is here. If the policy says so, the node's own scheduler checks once more whether it can
+    /// take it within the limit; if not, the prefill was in vain.
     pub fn arrived(&mut self, now: Nanos, ticket: Ticket, out: &mut Outputs) {
         if !self.expects(ticket) {
             return;

@@ -1,8 +1,8 @@
 //! What nodes say, told to the Conductor in an order that it can understand.
 //!
-//! A node's own messages are in order, but those of two nodes are not: a decode node may say that a prompt's KV has come
-//! before the prefill node's word of the first token is heard. What is early waits here. Facts of attempts that have ended
-//! go on to the core, which knows them by their tickets and counts them; their tokens do not.
+//! A node's own messages are in order, but those of two nodes are not: a decode node may say that a prompt's KV has
+//! come before the prefill node's word of the first token is heard. What is early waits here. Facts of attempts that
+//! have ended go on to the core, which knows them by their tickets and counts them; their tokens do not.
 
 use super::{Answer, Driver, World};
 use crate::protocol::{FromNode, ToNode};
@@ -62,7 +62,8 @@ impl<W: World> Driver<W> {
         }
     }
 
-    /// Reports are numbered: one that is missing makes the node say all that it has, and until then nothing is believed.
+    /// Reports are numbered: one that is missing makes the node say all that it has, and until then nothing is
+    /// believed.
     fn cache_changed(
         &mut self,
         now: Nanos,

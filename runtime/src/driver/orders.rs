@@ -99,8 +99,8 @@ fn dispatch<W: World>(driver: &mut Driver<W>, ticket: Ticket, prefill: NodeId, d
     );
 }
 
-/// A new request that is turned away is answered. One that was taken in and lost its attempt is not turned away for want
-/// of room: it comes again when the Conductor says so, unless waiting cannot help.
+/// A new request that is turned away is answered. One that was taken in and lost its attempt is not turned away for
+/// want of room: it comes again when the Conductor says so, unless waiting cannot help.
 fn reject<W: World>(
     driver: &mut Driver<W>,
     now: Nanos,

@@ -1,5 +1,5 @@
-//! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where it
-//! stopped. One after the other they are one journal.
+//! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where
+//! it stopped. One after the other they are one journal.
 
 use super::Journal;
 use std::fs::{File, OpenOptions};
@@ -218,5 +218,55 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
             path.with_extension(String::from_utf8_lossy(&ending).as_ref())
         }
         None => path.with_extension(number.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn full_files_go_on_in_the_next_and_nothing_is_lost() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.jsonl");
+        let mut journal = FileJournal::create(JournalConfig {
+            file_bytes_max: 100,
+            sync: SyncPolicy::AtEnd,
+            ..JournalConfig::new(&path)
+        })
+        .expect("creates");
+        let lines: Vec<String> = (0..50).map(|i| format!("line {i}")).collect();
+        for line in &lines {
+            journal.line(line.clone());
+        }
+        journal.flush();
+        assert_eq!(journal.lost(), 0);
+        let mut found = fs::read_to_string(&path).expect("the first file");
+        assert!(found.len() <= 100);
+        let mut number = 0;
+        while let Ok(more) = fs::read_to_string(numbered(&path, number + 1)) {
+            number += 1;
+            found += &more;
+        }
+        assert!(number >= 3, "several files");
+        assert_eq!(found.lines().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_costs_lines_and_is_counted() {
+        // Every write to it fails with "no space left on device".
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            return;
+        }
+        let config = JournalConfig::new(full);
+        let mut journal = FileJournal::create(config).expect("it can be opened");
+        let line = "x".repeat(1 << 17);
+        for _ in 0..3 {
+            journal.line(line.clone());
+        }
+        journal.flush();
+        assert_eq!(journal.lost(), 3);
     }
 }

@@ -1,10 +1,11 @@
 //! A node's configuration file.
 
+use crate::files::{self, FileError};
 use crate::wire::{MESSAGE_BYTES_MAX, Secret, SecretError};
-use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig};
+use conductor_core::config::{ClusterConfig, PolicyConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `conductord node --config FILE`, as TOML.
@@ -174,22 +175,9 @@ pub struct NodeParts {
 /// What a configuration refers to cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PartsError {
-    /// A file cannot be read.
-    #[error("{}: {why}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What was seen.
-        why: std::io::Error,
-    },
-    /// Cluster or policy are not as expected.
-    #[error("{name}: {error}")]
-    Config {
-        /// Which.
-        name: String,
-        /// What is wrong.
-        error: ConfigError,
-    },
+    /// A file or a name.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -201,36 +189,21 @@ impl NodeParts {
     /// # Errors
     /// If a file is not there or not as expected.
     pub fn read(config: &NodeConfig) -> Result<Self, PartsError> {
-        let wrong = |name: &str, error| PartsError::Config {
-            name: name.into(),
-            error,
-        };
-        let (cluster, policy) = (&config.cluster, &config.policy);
         Ok(Self {
-            cluster: match text_of(cluster)? {
-                Some(text) => ClusterConfig::parse(&text, &[]),
-                None => ClusterConfig::built_in(cluster),
-            }
-            .map_err(|error| wrong(cluster, error))?,
-            policy: match text_of(policy)? {
-                Some(text) => PolicyConfig::parse(&text),
-                None => PolicyConfig::built_in(policy),
-            }
-            .map_err(|error| wrong(policy, error))?,
+            cluster: files::cluster(&config.cluster)?,
+            policy: files::policy(&config.policy)?,
             secret: Secret::read(&config.secret_file)?,
         })
     }
 }
 
-/// The text of a file, if the name is a file's and not that of something built in.
-fn text_of(name: &str) -> Result<Option<String>, PartsError> {
-    let path = Path::new(name);
-    if path.extension().is_none() && !name.contains('/') {
-        return Ok(None);
+impl EngineConfig {
+    /// For reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu { model, threads } => format!("{model} on {threads} threads"),
+            Self::Sleep { speed, .. } => format!("asleep at speed {speed}"),
+        }
     }
-    let text = std::fs::read_to_string(path);
-    text.map(Some).map_err(|why| PartsError::File {
-        path: path.into(),
-        why,
-    })
 }

@@ -1,6 +1,7 @@
 //! The cluster file as written.
 
 use super::Role;
+use crate::config::ConfigError;
 use crate::config::coupled::CoupledText;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -41,6 +42,25 @@ pub struct ClusterText {
     /// `[truth]`: how a simulated cluster differs from the profiles. The Conductor never sees it.
     #[serde(default)]
     pub truth: TruthText,
+}
+
+impl ClusterText {
+    /// Reads a cluster file as written, without checking what it says.
+    ///
+    /// # Errors
+    /// If it is no such file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::from_toml(text, &error))
+    }
+
+    /// The profiles that it names.
+    pub fn profile_names(&self) -> impl Iterator<Item = &str> {
+        let own = self
+            .nodes
+            .iter()
+            .filter_map(|nodes| nodes.profile.as_deref());
+        core::iter::once(self.profile.as_str()).chain(own)
+    }
 }
 
 /// `[[nodes]]`

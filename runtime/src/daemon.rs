@@ -1,0 +1,310 @@
+//! `conductord gateway`: its file, and everything that it starts: the driver with its journal, links to the nodes, and
+//! the door for clients.
+
+use crate::clock::MonotonicClock;
+use crate::discovery::{self, DiscoveryError};
+use crate::files::{self, FileError};
+use crate::gateway::{self, Front, GatewayConfig};
+use crate::journal::{FileJournal, Journal, JournalConfig, NoJournal, SyncPolicy};
+use crate::links::{self, LinkNews, LinksConfig};
+use crate::wire::{Secret, SecretError};
+use conductor_core::config::{ClusterConfig, PolicyConfig};
+use serde::Deserialize;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// `conductord gateway --config FILE`, as TOML.
+///
+/// ```
+/// # use conductor_runtime::daemon::GatewayFile;
+/// let file: GatewayFile = toml::from_str(
+///     r#"
+///     listen = "127.0.0.1:8080"
+///     cluster = "cluster.toml"
+///     policy = "kvcache-centric+early-predicted"
+///     secret_file = "/etc/conductor/secret"
+///     text = "tiny"
+///
+///     [nodes]
+///     file = "nodes.toml"
+///
+///     [journal]
+///     path = "/var/lib/conductor/journal.jsonl"
+///
+///     [gateway]
+///     concurrent_max = 256
+///     "#,
+/// )?;
+/// assert_eq!(file.seed, 1);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayFile {
+    /// Where clients come. Port 0: any.
+    pub listen: SocketAddr,
+    /// A built-in cluster's name or a file, the same one as the nodes'.
+    pub cluster: String,
+    /// A built-in policy's name or a file, the same one as the nodes'.
+    #[serde(default = "default_policy")]
+    pub policy: String,
+    /// Of policies that draw.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Holds the cluster's secret.
+    pub secret_file: PathBuf,
+    /// Whose tokenizer: `tiny`, or a model's folder or file.
+    #[serde(default = "default_text")]
+    pub text: String,
+    /// Where nodes are.
+    pub nodes: NodesFile,
+    /// How nodes are watched.
+    #[serde(default)]
+    pub links: LinksFile,
+    /// Where decisions are written down; without it they are not.
+    pub journal: Option<JournalFile>,
+    /// Limits towards clients.
+    #[serde(default)]
+    pub gateway: GatewayConfig,
+}
+
+/// `[nodes]`: one of the two.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodesFile {
+    /// Addresses by node number.
+    #[serde(default)]
+    pub list: Vec<String>,
+    /// A list of nodes, see [`crate::discovery`].
+    pub file: Option<PathBuf>,
+}
+
+/// `[links]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinksFile {
+    /// Between two pings, in milliseconds.
+    pub ping_ms: u64,
+    /// A node that has said nothing for so long is gone, in milliseconds.
+    pub silent_ms: u64,
+}
+
+impl Default for LinksFile {
+    fn default() -> Self {
+        Self {
+            ping_ms: 250,
+            silent_ms: 2_000,
+        }
+    }
+}
+
+/// `[journal]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalFile {
+    /// The first file.
+    pub path: PathBuf,
+    /// A file that has this many bytes is full.
+    #[serde(default = "default_file_bytes")]
+    pub file_bytes_max: u64,
+    /// Lines that wait for the disk at most.
+    #[serde(default = "default_queue")]
+    pub queue_lines: usize,
+    /// When the disk is told to keep what was written.
+    #[serde(default = "default_sync")]
+    pub sync: SyncPolicy,
+}
+
+fn default_policy() -> String {
+    "kvcache-centric".into()
+}
+
+const fn default_seed() -> u64 {
+    1
+}
+
+fn default_text() -> String {
+    "tiny".into()
+}
+
+const fn default_file_bytes() -> u64 {
+    256 << 20
+}
+
+const fn default_queue() -> usize {
+    1 << 16
+}
+
+const fn default_sync() -> SyncPolicy {
+    SyncPolicy::EverySecond
+}
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// What its file names.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The list of nodes.
+    #[error(transparent)]
+    Nodes(#[from] DiscoveryError),
+    /// A setting.
+    #[error("{0}")]
+    Setting(String),
+    /// The system.
+    #[error("{what}: {why}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What was seen.
+        why: io::Error,
+    },
+}
+
+impl DaemonError {
+    /// True if the user's input is wrong, not the system.
+    #[must_use]
+    pub const fn is_input(&self) -> bool {
+        !matches!(self, Self::System { .. })
+    }
+}
+
+/// A gateway's file with all that it names.
+#[derive(Debug)]
+pub struct GatewayParts {
+    file: GatewayFile,
+    cluster: ClusterConfig,
+    policy: PolicyConfig,
+    secret: Secret,
+    nodes: Vec<String>,
+}
+
+impl GatewayParts {
+    /// Reads everything, starts nothing.
+    ///
+    /// # Errors
+    /// If something is missing or wrong.
+    pub fn read(path: &Path) -> Result<Self, DaemonError> {
+        let file: GatewayFile = files::parse(path)?;
+        let cluster = files::cluster(&file.cluster)?;
+        let policy = files::policy(&file.policy)?;
+        let secret = Secret::read(&file.secret_file)?;
+        let setting = |error: String| DaemonError::Setting(format!("{}: {error}", path.display()));
+        file.gateway
+            .check()
+            .map_err(|error| setting(error.to_string()))?;
+        let count = cluster.nodes.len();
+        let nodes = match (&file.nodes.file, &file.nodes.list) {
+            (Some(list), given) if given.is_empty() => {
+                let list = discovery::read(list, count)?;
+                let missing = (0..count as u16)
+                    .find(|&id| !list.contains_key(&conductor_core::ids::NodeId(id)));
+                if let Some(missing) = missing {
+                    return Err(setting(format!("nodes.file: no address of node {missing}")));
+                }
+                list.into_values().collect()
+            }
+            (None, given) if given.len() == count => given.clone(),
+            (None, given) => {
+                return Err(setting(format!(
+                    "nodes.list: {} addresses, expected one for each of the cluster's {count} nodes",
+                    given.len()
+                )));
+            }
+            (Some(_), _) => {
+                return Err(setting("nodes: expected either list or file".into()));
+            }
+        };
+        Ok(Self {
+            file,
+            cluster,
+            policy,
+            secret,
+            nodes,
+        })
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterConfig {
+        &self.cluster
+    }
+
+    fn journal(&self) -> Result<Box<dyn Journal>, DaemonError> {
+        let Some(file) = &self.file.journal else {
+            return Ok(Box::new(NoJournal));
+        };
+        let config = JournalConfig {
+            path: file.path.clone(),
+            file_bytes_max: file.file_bytes_max,
+            queue_lines: file.queue_lines,
+            sync: file.sync,
+        };
+        let journal = FileJournal::create(config).map_err(|why| DaemonError::System {
+            what: format!("journal {}", file.path.display()),
+            why,
+        })?;
+        Ok(Box::new(journal))
+    }
+}
+
+/// Runs a gateway until `shutdown`. `ready` hears of the address when clients can come and nodes that can serve are up.
+///
+/// # Errors
+/// If it cannot start.
+pub async fn run(
+    parts: GatewayParts,
+    ready: impl FnOnce(SocketAddr) + Send + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let GatewayParts {
+        file,
+        cluster,
+        policy,
+        secret,
+        nodes,
+    } = &parts;
+    let system = |what: String| move |why| DaemonError::System { what, why };
+    let text = gateway::text_of(&file.text).map_err(DaemonError::Setting)?;
+    let listener = TcpListener::bind(file.listen).await;
+    let listener = listener.map_err(system(format!("listen {}", file.listen)))?;
+    let address = listener.local_addr().map_err(system("listen".into()))?;
+    let clock = MonotonicClock::start();
+    let (driver, _task) = crate::task::spawn(cluster, policy, file.seed, parts.journal()?, clock);
+    let links = LinksConfig {
+        ping: Duration::from_millis(file.links.ping_ms),
+        silent: Duration::from_millis(file.links.silent_ms),
+        ..LinksConfig::new(nodes.clone(), secret.clone())
+    };
+    let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
+        LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
+        LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
+        LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
+    });
+    let _links = links::spawn(links, cluster, policy, driver.clone(), report)
+        .map_err(|error| DaemonError::Setting(error.to_string()))?;
+    let front = Front::new(file.gateway.clone(), cluster, policy);
+    let (waiting, asks) = (
+        driver.clone(),
+        Front::new(file.gateway.clone(), cluster, policy),
+    );
+    tokio::spawn(async move {
+        while let Ok(status) = waiting.status().await {
+            if asks.can_serve(&status.up) {
+                return ready(address);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    gateway::serve(front, driver, text, listener, shutdown)
+        .await
+        .map_err(system("gateway".into()))
+}
