@@ -264,8 +264,8 @@ impl Body {
         }
         self.status.fetched += u64::from(count);
         self.kv.complete(&holder, &hashes[..count as usize], 0);
-        // They are the agent's to cache now or, if the prompt itself has not been ordered yet, when it is. What it does not
-        // cache is not kept: a prompt that waits holds nothing that another one might need to go on.
+        // They are the agent's to cache now or, if the prompt itself has not been ordered yet, when it is. What it
+        // does not cache is not kept: a prompt that waits holds nothing that another one might need to go on.
         let mut out = Outputs::new();
         let mut early = false;
         if let Agent::Prefill(agent) = &mut self.agent {

@@ -27,7 +27,8 @@ pub(crate) const BLOCK: u64 = 16;
 /// Waiting for what must come; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// `COUNTxROLE COUNTxROLE …`; behind a `;` what else the file says of each group, behind another one what it says at its end.
+/// `COUNTxROLE COUNTxROLE …`; behind a `;` what else the file says of each group, behind another one what it says at
+/// its end.
 pub(crate) fn cluster(nodes: &str) -> ClusterConfig {
     let mut parts = nodes.split(';');
     let nodes = parts.next().expect("a first part");

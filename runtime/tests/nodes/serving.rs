@@ -1,4 +1,5 @@
-//! Requests that are served: their tokens are those of an engine alone, whoever computed them and wherever their KV went.
+//! Requests that are served: their tokens are those of an engine alone, whoever computed them and wherever their KV
+//! went.
 
 use super::cluster::{Setup, World, answer, prompt, tiny};
 use conductor_core::rng::Stream;
