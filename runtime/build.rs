@@ -1,6 +1,6 @@
 //! Makes the code of the two gRPC services out of their lists of methods: no compiler of `.proto` files is needed.
 //!
-//! What the messages are is in `src/wire/messages.rs`; `proto/conductor.proto` says the same for other languages.
+//! What the messages are is in `src/wire/messages.rs`.
 
 use tonic_build::manual::{Builder, Method, Service};
 

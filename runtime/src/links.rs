@@ -1,8 +1,9 @@
 //! The gateway's connections to its nodes: dials each, keeps one session with it, and says when it is gone.
 //!
-//! A node that has said nothing for [`LinksConfig::silent`] is gone, whatever its connection looks like: it may be stopped,
-//! or its machine unreachable. Pings go through the node's own loop, so that a node that is stuck is silent, too. A node
-//! that comes back begins with what it has cached, so a gateway that was restarted knows all caches after one round.
+//! A node that has said nothing for [`LinksConfig::silent`] is gone, whatever its connection looks like: it may be
+//! stopped, or its machine unreachable. Pings go through the node's own loop, so that a node that is stuck is silent,
+//! too. A node that comes back begins with what it has cached, so a gateway that was restarted knows all caches after
+//! one round.
 //!
 //! Not here: what is said ([`crate::protocol`]), and what follows from a node's going (the core's).
 

@@ -1,4 +1,5 @@
-//! A node's process: an agent, an engine on a thread of its own, the blocks, the messenger, and what is answered over gRPC.
+//! A node's process: an agent, an engine on a thread of its own, the blocks, the messenger, and what is answered over
+//! gRPC.
 //!
 //! | file | what |
 //! |---|---|
@@ -9,8 +10,8 @@
 //! | `peers`, `send`, `fetch` | what is asked of other nodes, and KV to and from them |
 //! | `server` | what is answered |
 //!
-//! A node that loses its gateway gives up its work and keeps its cache. One whose engine dies ends: beginning again must
-//! work anyway.
+//! A node that loses its gateway gives up its work and keeps its cache. One whose engine dies ends: beginning again
+//! must work anyway.
 //!
 //! Not here: decisions (the core's), where nodes are (the gateway says so).
 

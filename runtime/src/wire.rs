@@ -1,8 +1,9 @@
 //! The control plane: gRPC between the gateway and its nodes, and between nodes.
 //!
 //! The gateway dials each node and opens one `Session`: orders go down, facts come up, pings keep it honest. Both sides
-//! must speak the same [`VERSION`], know the same secret, and decide on the same cluster and policy ([`digest`]): a node
-//! that thinks that it has other memory than the Conductor believes would be wrong slowly. KV's bytes go another way.
+//! must speak the same [`VERSION`], know the same secret, and decide on the same cluster and policy ([`digest`]): a
+//! node that thinks that it has other memory than the Conductor believes would be wrong slowly. KV's bytes go another
+//! way.
 //!
 //! Not here: when to dial and when a node is gone ([`crate::links`]), what orders do ([`crate::node`]).
 

@@ -305,6 +305,12 @@ impl PrefillAgent {
         self.jobs.contains_key(&ticket)
     }
 
+    /// True if its prompt has been ordered and is not over.
+    #[must_use]
+    pub fn is_ordered(&self, ticket: Ticket) -> bool {
+        self.jobs.get(&ticket).is_some_and(|job| job.id.is_some())
+    }
+
     /// Where the KV of an attempt goes, and how many tokens of it.
     #[must_use]
     pub fn going_to(&self, ticket: Ticket) -> Option<(NodeId, Tokens)> {

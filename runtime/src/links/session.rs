@@ -1,7 +1,7 @@
 //! One session with a node, from dialling to its end.
 //!
-//! Two loops side by side: one hears, one speaks. Either's end is the session's. Who speaks waits when the node does not
-//! read; the pings wait with it, and the silence is noticed.
+//! Two loops side by side: one hears, one speaks. Either's end is the session's. Who speaks waits when the node does
+//! not read; the pings wait with it, and the silence is noticed.
 
 use super::{Link, LinkError, LinkNews};
 use crate::protocol::ToNode;

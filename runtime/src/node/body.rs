@@ -1,10 +1,10 @@
 //! A node's one loop: it owns the agent and the book of blocks, and everything that happens comes to it in order.
 //!
-//! Nothing in it waits: engines, transfers and peers are asked by messages and answer by messages. So a node that does not
-//! answer a ping is stuck, and one that is stopped is silent.
+//! Nothing in it waits: engines, transfers and peers are asked by messages and answer by messages. So a node that does
+//! not answer a ping is stuck, and one that is stopped is silent.
 //!
-//! The parts: what the gateway orders and hears (here), what an agent wants done (`carry`), steps for the engine and what
-//! they made (`step`), KV that comes (`land`), blocks for other nodes (`lend`).
+//! The parts: what the gateway orders and hears (here), what an agent wants done (`carry`), steps for the engine and
+//! what they made (`step`), KV that comes (`land`), blocks for other nodes (`lend`).
 
 use super::carry::{Fetching, Job, Next};
 use super::compute::Work;
@@ -77,6 +77,8 @@ pub(super) enum Inbox {
 pub struct NodeStatus {
     /// It has no work, and nothing moves.
     pub idle: bool,
+    /// Its engine runs.
+    pub computing: bool,
     /// A gateway is there.
     pub in_session: bool,
     /// Blocks in use, cached ones included.
@@ -383,6 +385,7 @@ impl Body {
         self.kv.check();
         NodeStatus {
             idle,
+            computing: self.running.is_some(),
             in_session: self.session.is_some(),
             blocks_used: self.kv.used(),
             blocks_cached: self.kv.cached_count(),

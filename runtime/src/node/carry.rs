@@ -53,6 +53,10 @@ impl Body {
     /// Does what the gateway orders. What this role cannot do fails; it is not a reason to stop.
     pub(super) fn obey(&mut self, order: ToNode) {
         let now = self.now();
+        let prompt_of = match &order {
+            ToNode::Prefill { ticket, .. } => Some(*ticket),
+            _ => None,
+        };
         let mut out = Outputs::new();
         match (&mut self.agent, order) {
             (
@@ -103,6 +107,10 @@ impl Body {
             }
         }
         self.carry_out(out);
+        if let Some(ticket) = prompt_of {
+            // What came before it is cached now, as far as it is to be.
+            self.let_fetched_go(ticket);
+        }
     }
 
     /// Does what the agent wants done, in order.
@@ -194,7 +202,7 @@ impl Body {
         }
     }
 
-    pub(super) fn let_fetched_go(&mut self, ticket: Ticket) {
+    fn let_fetched_go(&mut self, ticket: Ticket) {
         if let Some(holder) = self.fetched.remove(&ticket) {
             self.kv.release(holder);
         }
@@ -256,13 +264,22 @@ impl Body {
         }
         self.status.fetched += u64::from(count);
         self.kv.complete(&holder, &hashes[..count as usize], 0);
-        // They are the agent's to cache now or, if the prompt itself has not come yet, later.
-        self.fetched.insert(ticket, holder);
+        // They are the agent's to cache now or, if the prompt itself has not been ordered yet, when it is. What it
+        // does not cache is not kept: a prompt that waits holds nothing that another one might need to go on.
         let mut out = Outputs::new();
+        let mut early = false;
         if let Agent::Prefill(agent) = &mut self.agent {
             agent.copy_arrived(ticket, first, count, &mut out);
+            early = agent.has(ticket) && !agent.is_ordered(ticket);
         }
-        self.carry_out(out);
+        if early {
+            self.fetched.insert(ticket, holder);
+            self.carry_out(out);
+        } else {
+            self.carry_out(out);
+            self.kv.release(holder);
+            self.go_on();
+        }
     }
 
     /// A transfer of KV has ended: nothing reads its blocks any more.

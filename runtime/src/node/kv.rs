@@ -1,9 +1,9 @@
 //! The book of a node's physical blocks: which hash is where, and who still needs which block.
 //!
 //! What is cached the core's machine decides and the agent reports; here the report is followed to the letter, so that
-//! the two agree. Tables of blocks have several holders: a request, the step that is under way, a transfer that reads them.
-//! A table's blocks are free, or stay as cache, when the last holder gives it back: a prompt that was aborted while its
-//! KV is on the wire keeps its blocks until the wire is done.
+//! the two agree. Tables of blocks have several holders: a request, the step that is under way, a transfer that reads
+//! them. A table's blocks are free, or stay as cache, when the last holder gives it back: a prompt that was aborted
+//! while its KV is on the wire keeps its blocks until the wire is done.
 //!
 //! Copy-on-write is not needed: where all of a prompt is cached its last token is computed again, for what comes out of
 //! it, but not stored again (`Piece::stored`).
@@ -111,8 +111,8 @@ impl Kv {
         Ok(self.enter(blocks))
     }
 
-    /// The blocks of a table from its place `from` on are complete and hold the contents `hashes[from..]`: the machine may
-    /// cache them now.
+    /// The blocks of a table from its place `from` on are complete and hold the contents `hashes[from..]`: the machine
+    /// may cache them now.
     pub(super) fn complete(&mut self, holder: &Holder, hashes: &[BlockHash], from: usize) {
         let Some(table) = self.tables.get_mut(&holder.0) else {
             return;

@@ -1,8 +1,8 @@
 //! KV that comes to a decode node: room is set aside, opened to the one node that fills it, and closed again.
 //!
-//! A prefill node may ask before the Conductor's order for the same attempt is here: it waits. Room is given in order of
-//! asking, so that a large prompt is not passed by small ones for ever. What a peer could still write to is not used again
-//! before its right to is gone: its blocks stay held until the messenger has said so.
+//! A prefill node may ask before the Conductor's order for the same attempt is here: it waits. Room is given in order
+//! of asking, so that a large prompt is not passed by small ones for ever. What a peer could still write to is not
+//! used again before its right to is gone: its blocks stay held until the messenger has said so.
 
 use super::body::{Agent, Body, Inbox};
 use super::kv::Holder;

@@ -1,7 +1,7 @@
 //! Blocks of this node's cache that other nodes read: pinned, opened to the one who asked, for a time.
 //!
-//! A reader that dies leaves its pin, which ends by itself; a reader that was too slow is told so and throws away what it
-//! has read.
+//! A reader that dies leaves its pin, which ends by itself; a reader that was too slow is told so and throws away what
+//! it has read.
 
 use super::body::{Agent, Body};
 use super::kv::Holder;

@@ -117,7 +117,7 @@ impl Node for Shared {
             up: up.clone(),
         };
         server.inbox.send(begins).await.map_err(ending)?;
-        tokio::spawn(hear(session, heard, up, server.inbox.clone()));
+        tokio::spawn(hear(session, heard, up.downgrade(), server.inbox.clone()));
         Ok(Response::new(ReceiverStream::new(frames)))
     }
 }
@@ -126,18 +126,14 @@ impl Node for Shared {
 async fn hear(
     session: u64,
     mut heard: Streaming<Down>,
-    up: mpsc::Sender<Result<Up, Status>>,
+    up: mpsc::WeakSender<Result<Up, Status>>,
     inbox: mpsc::Sender<Inbox>,
 ) {
-    // A session that another one has replaced closes its way up; its way down then has nobody to listen to.
-    loop {
-        let message = tokio::select! {
-            message = heard.message() => message,
-            () = up.closed() => break,
-        };
-        let kind = match message {
+    // The way up is the loop's alone: when it lets the session go, the stream ends, and this one after it.
+    let refused = loop {
+        let kind = match heard.message().await {
             Ok(Some(Down { kind: Some(kind) })) => kind,
-            Ok(None) | Err(_) => break,
+            Ok(None) | Err(_) => break None,
             Ok(Some(Down { kind: None })) => continue,
         };
         let message = match kind {
@@ -146,21 +142,17 @@ async fn hear(
                 let orders = orders.orders.into_iter().map(convert::order_of);
                 match orders.collect() {
                     Ok(orders) => Inbox::Orders(session, orders),
-                    Err(error) => {
-                        let _ = up.send(Err(malformed(error))).await;
-                        break;
-                    }
+                    Err(error) => break Some(malformed(error)),
                 }
             }
-            down::Kind::Hello(_) => {
-                let twice = Status::invalid_argument("a second hello");
-                let _ = up.send(Err(twice)).await;
-                break;
-            }
+            down::Kind::Hello(_) => break Some(Status::invalid_argument("a second hello")),
         };
         if inbox.send(message).await.is_err() {
             return;
         }
+    };
+    if let (Some(status), Some(up)) = (refused, up.upgrade()) {
+        let _ = up.send(Err(status)).await;
     }
     let _ = inbox.send(Inbox::SessionEnded(session)).await;
 }

@@ -113,7 +113,6 @@ impl Body {
                 return true;
             }
         };
-        self.let_fetched_go(ticket);
         let blocks = self.kv.blocks(&holder).to_vec();
         let block = self.parts.cluster.block;
         let (mut steps, mut chunks) = (Vec::new(), Vec::new());
@@ -449,8 +448,8 @@ impl Body {
         }
     }
 
-    /// Tokens of a prompt and its answer. Where a prompt has none, as in replays of traces, they are made of its blocks'
-    /// hashes, so that equal prefixes are equal.
+    /// Tokens of a prompt and its answer. Where a prompt has none, as in replays of traces, they are made of its
+    /// blocks' hashes, so that equal prefixes are equal.
     fn tokens(&self, prompt: &Prompt, answer: &[u32], range: Range<u64>) -> Vec<u32> {
         let vocabulary = self.parts.engine_limits.vocabulary.max(1) as u64;
         let block = self.parts.cluster.block.0;

@@ -1,5 +1,4 @@
-//! What goes over the wire: protobuf messages, written by hand; `proto/conductor.proto` says the same in its own
-//! language.
+//! What goes over the wire: protobuf messages, written by hand, so that no compiler of `.proto` files is needed.
 //!
 //! Fields are only added, never renumbered: [`super::VERSION`] goes up when a meaning changes.
 
@@ -210,7 +209,8 @@ pub struct Fact {
     /// `CACHE` and `WHOLE_CACHE`: the report's number.
     #[prost(uint64, tag = "3")]
     pub number: u64,
-    /// With `FIRST_TOKEN` and `TOKEN`: the token; with `ENDED`: 1 stop, 2 length; with `ROLE_CHANGED`: as [`Order::role`].
+    /// With `FIRST_TOKEN` and `TOKEN`: the token; with `ENDED`: 1 stop, 2 length; with `ROLE_CHANGED`: as
+    /// [`Order::role`].
     #[prost(uint32, tag = "4")]
     pub word: u32,
     /// With `FAILED`: why.
