@@ -1,6 +1,7 @@
-//! Stop strings: where the first of them begins an answer ends, and nothing of it is ever given out.
+//! Stop strings: an answer ends before the one that is complete first, and nothing of it is ever given out.
 //!
-//! One may come in pieces, so the end of a text that might be its beginning is held back until it is known.
+//! One may come in pieces, so the end of a text that might be its beginning is held back until it is known. That the
+//! first to be complete counts, and not the first to begin, makes the answer the same in whatever pieces it comes.
 
 /// Stop strings of one request, and the text that is held back for them.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +35,12 @@ impl Stops {
             return text.to_owned();
         }
         self.held.push_str(text);
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop));
-        let end = match first.min() {
-            Some(at) => {
+        let found = self.stops.iter().filter_map(|stop| {
+            let at = self.held.find(stop)?;
+            Some((at + stop.len(), at))
+        });
+        let end = match found.min() {
+            Some((_, at)) => {
                 self.stopped = true;
                 at
             }
@@ -81,7 +85,11 @@ mod tests {
             stops in prop::collection::vec("[abä]{1,3}", 0..3),
         ) {
             let whole = pieces.concat();
-            let cut = stops.iter().filter_map(|stop| whole.find(stop.as_str())).min();
+            let found = stops.iter().filter_map(|stop| {
+                let at = whole.find(stop.as_str())?;
+                Some((at + stop.len(), at))
+            });
+            let cut = found.min().map(|(_, at)| at);
             let mut machine = Stops::new(stops);
             let mut given = String::new();
             for piece in &pieces {

@@ -1,0 +1,4 @@
+//! What tests of the runtime share.
+
+pub mod fake;
+pub mod http;
