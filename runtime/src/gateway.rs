@@ -7,7 +7,7 @@
 //! A client that goes is noticed by its connection: the answer's future is dropped with it, and so is the driver's
 //! [`crate::task::Answers`], which cancels the request on every node.
 //!
-//! Not here: tokenizers of real models ([`Text`] is theirs to implement), TLS (a proxy's), decisions.
+//! Not here: tokenizers and chat templates (the engines'), TLS (a proxy's), decisions.
 
 mod answer;
 mod blocks;
@@ -25,7 +25,6 @@ mod routes;
 mod server;
 mod snapshot;
 mod stall;
-mod stops;
 mod text;
 
 pub use blocks::{CacheSpace, block_hashes};
@@ -34,7 +33,7 @@ pub use error::ApiError;
 pub use models::text_of;
 pub use prepare::{INLINE_MAX, Prepared, prepare};
 pub use request::{Api, Input, Wish};
-pub use text::{Bytes, Decode, Message, Text, TextError};
+pub use text::{Decode, Text};
 
 use crate::task::DriverHandle;
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};

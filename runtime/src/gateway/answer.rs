@@ -13,7 +13,6 @@ use super::once::Reader;
 use super::prepare::Prepared;
 use super::request::Api;
 use super::routes::{RequestName, read_body};
-use super::stops::Stops;
 use crate::driver::Submission;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -229,7 +228,7 @@ fn begin(
             observed.failed();
             ApiError::ended()
         })?;
-        let (decoder, stops) = (gateway.text.decoder(), Stops::new(wish.stops));
+        let (decoder, stops) = (gateway.text.decoder(), wish.stops);
         Ok(Generation::new(answers, input, decoder, stops, observed))
     }
 }

@@ -44,13 +44,13 @@ pub fn prepare(
         Input::Text(prompt) => ("prompt", text.encode(&prompt)),
         Input::Chat(messages) => ("messages", text.chat(&messages)),
     };
-    let tokens = tokens.map_err(|error| ApiError::invalid(param, error.0))?;
+    let tokens = tokens.map_err(|error| ApiError::invalid(param, error.to_string()))?;
     if tokens.is_empty() {
         let message = format!("`{param}` has no tokens, expected at least one");
         return Err(ApiError::invalid(param, message));
     }
     let vocabulary = text.vocabulary();
-    if let Some(token) = tokens.iter().find(|&&token| token >= vocabulary) {
+    if let Some(token) = tokens.iter().find(|&&token| u64::from(token) >= vocabulary) {
         let message =
             format!("`{param}` has the token {token}, expected tokens below {vocabulary}");
         return Err(ApiError::invalid(param, message));

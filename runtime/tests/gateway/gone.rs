@@ -20,7 +20,7 @@ async fn a_client_that_leaves_its_stream_is_cancelled_on_every_node() {
         bench
             .sample("conductor_requests_total{outcome=\"cancelled\"}")
             .await,
-        1.0
+        1
     );
 }
 
@@ -60,7 +60,7 @@ async fn without_nodes_requests_are_turned_away_and_the_gateway_is_not_ready() {
     while bench.get("/ready").await.status != 503 {}
     assert_eq!(bench.get("/ready").await.code(), "no-nodes");
     assert_eq!(bench.get("/health").await.status, 200);
-    assert_eq!(bench.sample("conductor_nodes_up").await, 1.0);
+    assert_eq!(bench.sample("conductor_nodes_up").await, 1);
 }
 
 #[tokio::test]

@@ -93,13 +93,13 @@ async fn prompts_and_answers_have_bounds() {
         bench
             .sample("conductor_errors_total{code=\"context-length-exceeded\"}")
             .await,
-        2.0
+        2
     );
     assert_eq!(
         bench
             .sample("conductor_requests_total{outcome=\"refused\"}")
             .await,
-        3.0
+        3
     );
 }
 

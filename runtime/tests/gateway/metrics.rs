@@ -50,21 +50,21 @@ async fn every_sample_has_a_type_a_help_and_the_prefix_and_comes_once() {
         }
     }
     for (name, value) in [
-        ("conductor_requests_total{outcome=\"completed\"}", 1.0),
-        ("conductor_requests_total{outcome=\"refused\"}", 1.0),
-        ("conductor_errors_total{code=\"invalid-json\"}", 1.0),
-        ("conductor_tokens_total{kind=\"prompt\"}", 3.0),
-        ("conductor_tokens_total{kind=\"output\"}", 4.0),
-        ("conductor_time_to_first_token_seconds_count", 1.0),
-        ("conductor_time_between_tokens_seconds_count", 3.0),
-        ("conductor_request_seconds_count", 1.0),
-        ("conductor_live_requests", 0.0),
-        ("conductor_nodes_up", 2.0),
-        ("conductor_node_up{node=\"1\"}", 1.0),
-        ("conductor_decisions_executed_total", 1.0),
-        ("conductor_decisions_journaled_total", 1.0),
-        ("conductor_differing_tokens_total", 0.0),
-        ("conductor_journal_lost_lines_total", 0.0),
+        ("conductor_requests_total{outcome=\"completed\"}", 1),
+        ("conductor_requests_total{outcome=\"refused\"}", 1),
+        ("conductor_errors_total{code=\"invalid-json\"}", 1),
+        ("conductor_tokens_total{kind=\"prompt\"}", 3),
+        ("conductor_tokens_total{kind=\"output\"}", 4),
+        ("conductor_time_to_first_token_seconds_count", 1),
+        ("conductor_time_between_tokens_seconds_count", 3),
+        ("conductor_request_seconds_count", 1),
+        ("conductor_live_requests", 0),
+        ("conductor_nodes_up", 2),
+        ("conductor_node_up{node=\"1\"}", 1),
+        ("conductor_decisions_executed_total", 1),
+        ("conductor_decisions_journaled_total", 1),
+        ("conductor_differing_tokens_total", 0),
+        ("conductor_journal_lost_lines_total", 0),
     ] {
         assert_eq!(bench.sample(name).await, value, "{name}");
     }

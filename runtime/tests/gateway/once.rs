@@ -15,7 +15,7 @@ async fn a_repeated_request_gets_the_answer_that_was_made() {
     assert_eq!(first.body, second.body);
     assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
     assert_eq!(bench.arrived().await, 1);
-    assert_eq!(bench.sample("conductor_repeated_total").await, 1.0);
+    assert_eq!(bench.sample("conductor_repeated_total").await, 1);
     let other = [("idempotency-key", "k2")];
     assert_ne!(
         bench.post_with(COMPLETIONS, &other, BODY).await.body,

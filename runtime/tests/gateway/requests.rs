@@ -1,23 +1,22 @@
 //! Bodies that are right, and bodies that are wrong: what each is taken for.
 
-use crate::bench::Setup;
-use conductor_runtime::gateway::{Api, Bytes, prepare};
+use crate::bench::{Setup, text};
+use conductor_runtime::gateway::{Api, prepare};
 use expect_test::expect;
+use proptest::prelude::*;
 
 /// Reads a body and says what it is taken for, or why it is refused.
 fn read(api: Api, body: &str) -> String {
-    let text = Bytes::new(1 << 20);
-    match prepare(api, &Setup::new().front(), &text, body.as_bytes(), 7) {
+    match prepare(api, &Setup::new().front(), &text(), body.as_bytes(), 7) {
         Ok(prepared) => {
-            let (wish, prompt) = (&prepared.wish, &prepared.prompt);
+            let prompt = &prepared.prompt;
             let sampling = prompt.sampling;
             format!(
-                "{} tokens, at most {}, temperature {}, seed {}, stops {:?}",
+                "{} tokens, at most {}, temperature {}, seed {}",
                 prompt.input.0,
                 prompt.output_max.0,
                 sampling.temperature,
-                sampling.seed.cast_signed(),
-                wish.stops
+                sampling.seed.cast_signed()
             )
         }
         Err(error) => {
@@ -55,16 +54,16 @@ fn what_is_right() {
     ];
     let read: Vec<String> = bodies.iter().map(|body| completions(body)).collect();
     expect![[r#"
-        3 tokens, at most 16, temperature 1, seed 7, stops []
-        3 tokens, at most 16, temperature 1, seed 7, stops []
-        2 tokens, at most 16, temperature 1, seed 7, stops []
-        3 tokens, at most 16, temperature 1, seed 7, stops []
-        1 tokens, at most 16, temperature 1, seed 7, stops []
-        1 tokens, at most 3, temperature 0, seed -5, stops ["x"]
-        1 tokens, at most 16, temperature 2, seed -1, stops ["x", "yz"]
-        1 tokens, at most 16, temperature 1, seed 7, stops []
-        1 tokens, at most 16, temperature 0, seed 7, stops []
-        1 tokens, at most 16, temperature 1, seed 7, stops []"#]]
+        3 tokens, at most 16, temperature 1, seed 7
+        3 tokens, at most 16, temperature 1, seed 7
+        2 tokens, at most 16, temperature 1, seed 7
+        3 tokens, at most 16, temperature 1, seed 7
+        1 tokens, at most 16, temperature 1, seed 7
+        1 tokens, at most 3, temperature 0, seed -5
+        1 tokens, at most 16, temperature 2, seed -1
+        1 tokens, at most 16, temperature 1, seed 7
+        1 tokens, at most 16, temperature 0, seed 7
+        1 tokens, at most 16, temperature 1, seed 7"#]]
     .assert_eq(&read.join("\n"));
 }
 
@@ -118,8 +117,8 @@ fn what_is_wrong() {
         400 invalid-request temperature: `temperature` is -0.1, expected 0 to 2
         400 invalid-json -: the body is not understood: number out of range at line 1 column 53
         400 invalid-request seed: `seed` must have 64 bits
-        400 invalid-request stop: `stop` has 5 strings, expected at most 4
-        400 invalid-request stop: a string of `stop` has 0 bytes, expected 1 to 256
+        400 invalid-request stop: `stop`: 5 stop strings, expected at most 4
+        400 invalid-request stop: `stop`: a stop string is empty, expected at least one character
         400 invalid-json -: the body is not understood: expected a string or a list of strings at line 1 column 43
         400 unsupported n: `n` is not supported, expected 1
         400 unsupported best_of: `best_of` is not supported, expected 1
@@ -151,9 +150,9 @@ fn conversations() {
     let chat = |fields: &&str| read(Api::Chat, &format!(r#"{{"model": "tiny", {fields}}}"#));
     let read: Vec<String> = bodies.iter().map(chat).collect();
     expect![[r#"
-        22 tokens, at most 1024, temperature 1, seed 7, stops []
-        31 tokens, at most 9, temperature 1, seed 7, stops []
-        20 tokens, at most 5, temperature 1, seed 7, stops []
+        22 tokens, at most 1024, temperature 1, seed 7
+        31 tokens, at most 9, temperature 1, seed 7
+        20 tokens, at most 5, temperature 1, seed 7
         400 invalid-request messages: `messages` is missing or empty, expected at least one message
         400 invalid-request messages: a part of `messages` is "image_url", expected "text"
         400 invalid-json -: the body is not understood: missing field `role` at line 1 column 47
@@ -161,4 +160,43 @@ fn conversations() {
         400 unsupported tools: `tools` is not supported, expected none
         400 unsupported logprobs: `logprobs` is not supported, expected none
         400 invalid-request messages: `messages` is missing or empty, expected at least one message"#]].assert_eq(&read.join("\n"));
+}
+
+const SEEDS: [&str; 3] = [
+    r#"{"model": "tiny", "prompt": [[1, 2, 257]], "max_tokens": 3, "seed": -5, "stop": ["x", "yz"]}"#,
+    r#"{"model": "tiny", "prompt": "a\u00e4", "temperature": 0.5, "stream": true, "stream_options": {"include_usage": true}}"#,
+    r#"{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "text", "text": "b"}]}], "n": 1}"#,
+];
+
+proptest! {
+    #[test]
+    fn broken_bodies_are_told_so_in_one_line(
+        seed in 0..SEEDS.len(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3), 0..6),
+    ) {
+        let mut body = SEEDS[seed].as_bytes().to_vec();
+        for (at, byte, what) in changes {
+            let at = at.index(body.len());
+            match what {
+                0 => body[at] = byte,
+                1 => body.insert(at, byte),
+                _ => body.truncate(at.max(1)),
+            }
+        }
+        let (text, front) = (text(), Setup::new().front());
+        for api in [Api::Completions, Api::Chat] {
+            match prepare(api, &front, &text, &body, 7) {
+                Ok(prepared) => {
+                    let prompt = prepared.prompt;
+                    prop_assert_eq!(prompt.tokens.len() as u64, prompt.input.0);
+                    prop_assert!(prompt.input.0 >= 1 && prompt.output_max.0 >= 1);
+                    prop_assert_eq!(prompt.blocks.len() as u64, prompt.input.0 / front.block.0);
+                }
+                Err(error) => {
+                    prop_assert!(error.status.is_client_error());
+                    prop_assert_eq!(error.message.lines().count(), 1);
+                }
+            }
+        }
+    }
 }

@@ -30,11 +30,11 @@ enum News {
 }
 
 /// A driver and its nodes.
-pub struct Fake {
+pub(crate) struct Fake {
     /// The driver.
-    pub driver: DriverHandle,
+    pub(crate) driver: DriverHandle,
     /// What it has written down.
-    pub journal: MemoryJournal,
+    pub(crate) journal: MemoryJournal,
     gate: Option<Arc<Semaphore>>,
     aborted: Arc<Mutex<Vec<(NodeId, Ticket)>>>,
 }
@@ -55,7 +55,7 @@ struct Nodes {
 
 impl Fake {
     /// All nodes of the cluster, up. Where steps are `held`, each waits for [`Fake::release`].
-    pub async fn start(cluster: &ClusterConfig, policy: &PolicyConfig, held: bool) -> Self {
+    pub(crate) async fn start(cluster: &ClusterConfig, policy: &PolicyConfig, held: bool) -> Self {
         let (journal, clock) = (MemoryJournal::default(), MonotonicClock::start());
         let (driver, _) = task::spawn(cluster, policy, 1, Box::new(journal.clone()), clock);
         let gate = held.then(|| Arc::new(Semaphore::new(0)));
@@ -98,18 +98,18 @@ impl Fake {
     }
 
     /// Lets so many steps go, of all nodes together.
-    pub fn release(&self, steps: usize) {
+    pub(crate) fn release(&self, steps: usize) {
         self.gate.as_ref().expect("held").add_permits(steps);
     }
 
     /// A node is gone.
-    pub async fn down(&self, node: u16) {
+    pub(crate) async fn down(&self, node: u16) {
         let gone = self.driver.node_down(NodeId(node), SessionId(1)).await;
         gone.expect("the driver runs");
     }
 
     /// Who was told to give something up.
-    pub fn aborted(&self) -> Vec<u16> {
+    pub(crate) fn aborted(&self) -> Vec<u16> {
         let aborted = self.aborted.lock().expect("no panic");
         let mut nodes: Vec<u16> = aborted.iter().map(|&(node, _)| node.0).collect();
         nodes.sort_unstable();
@@ -117,7 +117,7 @@ impl Fake {
     }
 
     /// Requests that are not answered.
-    pub async fn live(&self) -> usize {
+    pub(crate) async fn live(&self) -> usize {
         self.driver.status().await.expect("runs").live
     }
 }

@@ -7,28 +7,28 @@ use tokio::net::TcpStream;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// Its status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Its headers, names in lower case.
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// Its body, chunks put together.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
     /// A header, or nothing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// The code of an error.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["error"]["code"]
             .as_str()
             .expect("a code")
@@ -37,13 +37,13 @@ impl Reply {
 }
 
 /// A connection.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
 impl Connection {
     /// To a server.
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a server");
         Self {
             stream: BufReader::new(stream),
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// Sends bytes as they are.
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream
             .get_mut()
             .write_all(bytes)
@@ -60,7 +60,7 @@ impl Connection {
     }
 
     /// Sends a request.
-    pub async fn request(
+    pub(crate) async fn request(
         &mut self,
         method: &str,
         path: &str,
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Reads the head of an answer.
-    pub async fn head(&mut self) -> Reply {
+    pub(crate) async fn head(&mut self) -> Reply {
         let status = self.line().await;
         let status = status.split(' ').nth(1).expect("a status line");
         let mut reply = Reply {
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Reads a whole answer.
-    pub async fn reply(&mut self) -> Reply {
+    pub(crate) async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await;
         if reply.header("transfer-encoding") == "chunked" {
             while let Some(chunk) = self.chunk().await {
@@ -110,7 +110,7 @@ impl Connection {
     }
 
     /// Reads a chunk; `None` after the last.
-    pub async fn chunk(&mut self) -> Option<String> {
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
         let line = self.line().await;
         let length = usize::from_str_radix(&line, 16).expect("a length");
         let mut chunk = vec![0; length + 2];
@@ -120,7 +120,7 @@ impl Connection {
     }
 
     /// True if the server has closed it, and nothing more comes.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         // A server that closes without reading what was sent resets.
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).await.is_err() || rest.is_empty()

@@ -1,4 +1,4 @@
 //! What tests of the runtime share.
 
-pub mod fake;
-pub mod http;
+pub(crate) mod fake;
+pub(crate) mod http;
