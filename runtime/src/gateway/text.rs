@@ -5,6 +5,8 @@
 //! knows.
 
 use conductor_engine::text::{Detokenizer, Message, TextError, TextModel};
+use std::path::Path;
+use std::sync::Arc;
 
 /// A model's text.
 pub trait Text: Send + Sync {
@@ -37,6 +39,18 @@ pub trait Decode: Send {
 
     /// What is left at the end of the answer; bytes that are no text become U+FFFD.
     fn finish(&mut self) -> String;
+}
+
+/// The text of `tiny`, or of a model's folder or file; its weights are not read.
+///
+/// # Errors
+/// In one line, if there is no such model or its files are wrong.
+pub fn text_of(name: &str) -> Result<Arc<dyn Text>, String> {
+    let model = match name {
+        "tiny" => TextModel::tiny(),
+        path => TextModel::open(Path::new(path)).map_err(|error| format!("text: {error}"))?,
+    };
+    Ok(Arc::new(model))
 }
 
 impl Text for TextModel {
