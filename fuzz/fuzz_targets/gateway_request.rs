@@ -1,5 +1,5 @@
-//! Any bytes as the body of a completion and of a chat: an error of one line that names a status, or a prompt within the
-//! limits, with a name for each whole block, and the same twice.
+//! Any bytes as the body of a completion and of a chat: an error of one line that names a status, or a prompt within
+//! the limits, with a name for each whole block, and the same twice.
 #![no_main]
 
 use conductor_core::config::{ClusterConfig, PolicyConfig};

@@ -1,8 +1,8 @@
 //! The gateway: OpenAI's HTTP interface in front of the driver.
 //!
-//! It turns bodies into prompts and tokens into text, and keeps clients within limits. Whether and where a request runs it
-//! does not decide: all that it knows of the cluster is its [`DriverHandle`], and the Conductor's word for a request is
-//! passed on as it is.
+//! It turns bodies into prompts and tokens into text, and keeps clients within limits. Whether and where a request runs
+//! it does not decide: all that it knows of the cluster is its [`DriverHandle`], and the Conductor's word for a request
+//! is passed on as it is.
 //!
 //! A client that goes is noticed by its connection: the answer's future is dropped with it, and so is the driver's
 //! [`crate::task::Answers`], which cancels the request on every node.

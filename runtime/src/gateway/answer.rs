@@ -1,7 +1,7 @@
 //! A request from its head to its answer.
 //!
-//! The order is that of cost: whether there is room is known before the body is read, and the body is read before anything
-//! is tokenized, so that turning away is cheap when much must be turned away.
+//! The order is that of cost: whether there is room is known before the body is read, and the body is read before
+//! anything is tokenized, so that turning away is cheap when much must be turned away.
 
 use super::Gateway;
 use super::blocks::hash;

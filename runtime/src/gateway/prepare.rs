@@ -13,8 +13,8 @@ use conductor_core::units::Tokens;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Bodies up to this many bytes are read on the thread that they arrive on: 16 KiB are some ten microseconds of JSON and
-/// of tokenizing bytes, and below a millisecond with merges.
+/// Bodies up to this many bytes are read on the thread that they arrive on: 16 KiB are some ten microseconds of JSON
+/// and of tokenizing bytes, and below a millisecond with merges.
 pub const INLINE_MAX: usize = 16 << 10;
 
 /// What the driver takes, and what the answer needs.

@@ -1,8 +1,8 @@
 //! A request's body: JSON to a typed wish, or an error that says which field and what was expected.
 //!
-//! Fields are OpenAI's, with vLLM's `ignore_eos` and `cache_salt`. Those that are known and would change the answer in a
-//! way that no engine here can are refused ([`refuse_unsupported`]); those that would not (a greedy request's `top_p`) and
-//! those that are unknown are ignored, as clients send many of them.
+//! Fields are OpenAI's, with vLLM's `ignore_eos` and `cache_salt`. Those that are known and would change the answer in
+//! a way that no engine here can are refused ([`refuse_unsupported`]); those that would not (a greedy request's
+//! `top_p`) and those that are unknown are ignored, as clients send many of them.
 //!
 //! Not here: tokens, limits of the cluster, headers.
 

@@ -1,5 +1,5 @@
-//! Text to tokens and back, as the gateway needs it: a trait, so that a gateway in front of other engines can leave it to
-//! them.
+//! Text to tokens and back, as the gateway needs it: a trait, so that a gateway in front of other engines can leave it
+//! to them.
 //!
 //! Not here: tokenizers and templates ([`conductor_engine::text`]), and the tokens that end an answer, which the engine
 //! knows.

@@ -1,7 +1,7 @@
 //! Nodes in the test's own process: the agents of production over an engine that answers with the prompt itself.
 //!
-//! The answer's token `i` is the prompt's token `i`; behind the prompt's last comes the model's end, or the prompt again
-//! if the end is ignored. KV arrives at once. Steps take no time, or wait until the test lets them go.
+//! The answer's token `i` is the prompt's token `i`; behind the prompt's last comes the model's end, or the prompt
+//! again if the end is ignored. KV arrives at once. Steps take no time, or wait until the test lets them go.
 
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::ids::{NodeId, Ticket};
