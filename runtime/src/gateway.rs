@@ -1,13 +1,13 @@
 //! The gateway: OpenAI's HTTP interface in front of the driver.
 //!
-//! It turns bodies into prompts and tokens into text, and keeps clients within limits. Whether and where a request runs it
-//! does not decide: all that it knows of the cluster is its [`DriverHandle`], and the Conductor's word for a request is
-//! passed on as it is.
+//! It turns bodies into prompts and tokens into text, and keeps clients within limits. Whether and where a request runs
+//! it does not decide: all that it knows of the cluster is its [`DriverHandle`], and the Conductor's word for a request
+//! is passed on as it is.
 //!
 //! A client that goes is noticed by its connection: the answer's future is dropped with it, and so is the driver's
 //! [`crate::task::Answers`], which cancels the request on every node.
 //!
-//! Not here: tokenizers of real models ([`Text`] is theirs to implement), TLS (a proxy's), decisions.
+//! Not here: tokenizers and chat templates (the engines'), TLS (a proxy's), decisions.
 
 mod answer;
 mod blocks;
@@ -17,7 +17,6 @@ mod error;
 mod generation;
 mod log;
 mod metrics;
-mod models;
 mod once;
 mod prepare;
 mod request;
@@ -25,16 +24,14 @@ mod routes;
 mod server;
 mod snapshot;
 mod stall;
-mod stops;
 mod text;
 
 pub use blocks::{CacheSpace, block_hashes};
 pub use config::{GatewayConfig, GatewayConfigError};
 pub use error::ApiError;
-pub use models::text_of;
 pub use prepare::{INLINE_MAX, Prepared, prepare};
 pub use request::{Api, Input, Wish};
-pub use text::{Bytes, Decode, Message, Text, TextError};
+pub use text::{Decode, Text, text_of};
 
 use crate::task::DriverHandle;
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};

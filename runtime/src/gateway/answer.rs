@@ -1,7 +1,7 @@
 //! A request from its head to its answer.
 //!
-//! The order is that of cost: whether there is room is known before the body is read, and the body is read before anything
-//! is tokenized, so that turning away is cheap when much must be turned away.
+//! The order is that of cost: whether there is room is known before the body is read, and the body is read before
+//! anything is tokenized, so that turning away is cheap when much must be turned away.
 
 use super::Gateway;
 use super::blocks::hash;
@@ -13,7 +13,6 @@ use super::once::Reader;
 use super::prepare::Prepared;
 use super::request::Api;
 use super::routes::{RequestName, read_body};
-use super::stops::Stops;
 use crate::driver::Submission;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -229,7 +228,7 @@ fn begin(
             observed.failed();
             ApiError::ended()
         })?;
-        let (decoder, stops) = (gateway.text.decoder(), Stops::new(wish.stops));
+        let (decoder, stops) = (gateway.text.decoder(), wish.stops);
         Ok(Generation::new(answers, input, decoder, stops, observed))
     }
 }

@@ -1,8 +1,8 @@
 //! Names of KV blocks: equal leading names of two prompts are a shared prefix.
 //!
-//! Block `i` is named by XXH3-64 of the name before it and its own tokens, little-endian. The first is chained to a name
-//! of everything else on which KV depends: the model, the adapter, and what the client asks to keep its cache apart from
-//! others' with (`cache_salt`). Only whole blocks have names: a part of one is never shared.
+//! Block `i` is named by XXH3-64 of the name before it and its own tokens, little-endian. The first is chained to a
+//! name of everything else on which KV depends: the model, the adapter, and what the client asks to keep its cache
+//! apart from others' with (`cache_salt`). Only whole blocks have names: a part of one is never shared.
 //!
 //! The hash is not cryptographic. Somebody who can choose prompts may find two with one name and so be answered from
 //! KV of another text of their own making; what others' prompts contain does not come out of that, and a salt that
@@ -119,6 +119,6 @@ mod tests {
             .iter()
             .map(|name| format!("{:016x}", name.0))
             .collect();
-        expect_test::expect![[r#""#]].assert_eq(&names.join(" "));
+        expect_test::expect!["922eb7f54e1dbc8d 24313207122a8a5a"].assert_eq(&names.join(" "));
     }
 }

@@ -1,7 +1,7 @@
 //! Answers as JSON: whole, and in chunks as server-sent events.
 //!
-//! Every token is a chunk, also one whose text is empty (half a character, or held back for a stop string), so that clients
-//! can count and time tokens. All chunks of an answer have the same beginning, which is written once.
+//! Every token is a chunk, also one whose text is empty (half a character, or held back for a stop string), so that
+//! clients can count and time tokens. All chunks of an answer have the same beginning, which is written once.
 
 use super::generation::{Ending, Usage};
 use super::request::Api;

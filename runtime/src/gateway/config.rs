@@ -23,8 +23,8 @@ use thiserror::Error;
 pub struct GatewayConfig {
     /// The name by which requests ask for the model.
     pub model: String,
-    /// Names of adapters of the model that requests may ask for. Each has prefixes of its own; which weights a name means
-    /// is known to the nodes.
+    /// Names of adapters of the model that requests may ask for. Each has prefixes of its own; which weights a name
+    /// means is known to the nodes.
     pub adapters: Vec<String>,
     /// Largest body of a request, bytes; a larger one is answered 413.
     pub body_bytes_max: usize,
@@ -47,7 +47,8 @@ pub struct GatewayConfig {
     pub write_stall_s: u64,
     /// Seconds that answers under way have to be finished when the gateway shuts down.
     pub drain_s: u64,
-    /// Prompts above [`super::prepare::INLINE_MAX`] that may be read and tokenized at once, each on a thread of its own.
+    /// Prompts above [`super::prepare::INLINE_MAX`] that may be read and tokenized at once, each on a thread of its
+    /// own.
     pub tokenizers: usize,
     /// Seconds for which an answer is kept for its `Idempotency-Key`.
     pub idempotency_s: u64,

@@ -1,7 +1,7 @@
 //! What a client is told when it gets no answer, in OpenAI's form.
 //!
-//! `{"error": {"message", "type", "param", "code"}}`: `code` is one of a closed list of words, so that programs (and the
-//! metrics' labels) can tell the reasons apart.
+//! `{"error": {"message", "type", "param", "code"}}`: `code` is one of a closed list of words, so that programs (and
+//! the metrics' labels) can tell the reasons apart.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -4,11 +4,11 @@
 
 use super::error::ApiError;
 use super::metrics::Observed;
-use super::stops::Stops;
 use super::text::Decode;
 use crate::driver::Answer;
 use crate::protocol::EndReason;
 use crate::task::Answers;
+use conductor_engine::text::Stops;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 

@@ -1,7 +1,7 @@
 //! What the gateway counts, as Prometheus reads it.
 //!
-//! Labels come from closed lists and node numbers, so the number of series is known beforehand. What the scheduler counts
-//! is asked of the driver when somebody reads.
+//! Labels come from closed lists and node numbers, so the number of series is known beforehand. What the scheduler
+//! counts is asked of the driver when somebody reads.
 
 mod histogram;
 mod observed;

@@ -1,9 +1,11 @@
-//! Answers with an `Idempotency-Key`: who repeats a request with its key gets the same answer, as it is made or afterwards.
+//! Answers with an `Idempotency-Key`: who repeats a request with its key gets the same answer, as it is made or
+//! afterwards.
 //!
-//! An answer with a key is made by a task of its own and written down here; its client, and whoever repeats it, reads along.
-//! When the last reader goes before the end, the answer is given up: its client has gone. What is complete is kept for
-//! a while, within bounds. Errors are not kept: a request that was turned away is decided anew. A gateway that restarts
-//! has forgotten all, and computes the answer again: with the seed that is the hash of the key its tokens are the same.
+//! An answer with a key is made by a task of its own and written down here; its client, and whoever repeats it, reads
+//! along. When the last reader goes before the end, the answer is given up: its client has gone. What is complete is
+//! kept for a while, within bounds. Errors are not kept: a request that was turned away is decided anew. A gateway that
+//! restarts has forgotten all, and computes the answer again: with the seed that is the hash of the key its tokens are
+//! the same.
 
 use super::body::Head;
 use super::config::GatewayConfig;

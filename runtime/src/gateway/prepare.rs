@@ -13,8 +13,8 @@ use conductor_core::units::Tokens;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Bodies up to this many bytes are read on the thread that they arrive on: 16 KiB are some ten microseconds of JSON and
-/// of tokenizing bytes, and below a millisecond with merges.
+/// Bodies up to this many bytes are read on the thread that they arrive on: 16 KiB are some ten microseconds of JSON
+/// and of tokenizing bytes, and below a millisecond with merges.
 pub const INLINE_MAX: usize = 16 << 10;
 
 /// What the driver takes, and what the answer needs.
@@ -44,13 +44,13 @@ pub fn prepare(
         Input::Text(prompt) => ("prompt", text.encode(&prompt)),
         Input::Chat(messages) => ("messages", text.chat(&messages)),
     };
-    let tokens = tokens.map_err(|error| ApiError::invalid(param, error.0))?;
+    let tokens = tokens.map_err(|error| ApiError::invalid(param, error.to_string()))?;
     if tokens.is_empty() {
         let message = format!("`{param}` has no tokens, expected at least one");
         return Err(ApiError::invalid(param, message));
     }
     let vocabulary = text.vocabulary();
-    if let Some(token) = tokens.iter().find(|&&token| token >= vocabulary) {
+    if let Some(token) = tokens.iter().find(|&&token| u64::from(token) >= vocabulary) {
         let message =
             format!("`{param}` has the token {token}, expected tokens below {vocabulary}");
         return Err(ApiError::invalid(param, message));

@@ -1,8 +1,8 @@
 //! A request's body: JSON to a typed wish, or an error that says which field and what was expected.
 //!
-//! Fields are OpenAI's, with vLLM's `ignore_eos` and `cache_salt`. Those that are known and would change the answer in a
-//! way that no engine here can are refused ([`refuse_unsupported`]); those that would not (a greedy request's `top_p`) and
-//! those that are unknown are ignored, as clients send many of them.
+//! Fields are OpenAI's, with vLLM's `ignore_eos` and `cache_salt`. Those that are known and would change the answer in
+//! a way that no engine here can are refused ([`refuse_unsupported`]); those that would not (a greedy request's
+//! `top_p`) and those that are unknown are ignored, as clients send many of them.
 //!
 //! Not here: tokens, limits of the cluster, headers.
 
@@ -10,14 +10,10 @@ mod fields;
 
 use super::config::GatewayConfig;
 use super::error::ApiError;
-use super::text::Message;
 use axum::http::StatusCode;
+use conductor_engine::text::{Message, Stops};
 use fields::{Body, Content, PromptField, StopField};
 
-/// Most stop strings, as of OpenAI.
-const STOPS_MAX: usize = 4;
-/// Longest stop string, bytes: the end of the text is compared with it at each token.
-const STOP_BYTES_MAX: usize = 256;
 /// Length of a completion for which none was asked for, as of OpenAI.
 const COMPLETION_TOKENS: u64 = 16;
 /// Longest salt, bytes.
@@ -44,7 +40,7 @@ pub enum Input {
 }
 
 /// What a client wishes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Wish {
     /// By which interface.
     pub api: Api,
@@ -61,7 +57,7 @@ pub struct Wish {
     /// Go on when the model says that it has ended.
     pub ignore_end: bool,
     /// Where the answer ends.
-    pub stops: Vec<String>,
+    pub stops: Stops,
     /// Keeps its cached blocks apart.
     pub cache_salt: Option<String>,
     /// Token by token.
@@ -82,7 +78,8 @@ impl Wish {
         })?;
         let known = body.model == config.model || config.adapters.contains(&body.model);
         if !known {
-            let message = format!("the model {:?} does not exist here", body.model);
+            let name = one_line(&body.model);
+            let message = format!("the model {name:?} does not exist here");
             return Err(ApiError {
                 param: Some("model"),
                 ..ApiError::new(StatusCode::NOT_FOUND, "model-not-found", message)
@@ -251,24 +248,9 @@ fn seed(seed: Option<i128>) -> Result<Option<u64>, ApiError> {
     }
 }
 
-fn stops(field: Option<StopField>) -> Result<Vec<String>, ApiError> {
+fn stops(field: Option<StopField>) -> Result<Stops, ApiError> {
     let stops = field.map_or_else(Vec::new, |StopField(stops)| stops);
-    if stops.len() > STOPS_MAX {
-        let message = format!(
-            "`stop` has {} strings, expected at most {STOPS_MAX}",
-            stops.len()
-        );
-        return Err(ApiError::invalid("stop", message));
-    }
-    for stop in &stops {
-        if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
-            let found = stop.len();
-            let message =
-                format!("a string of `stop` has {found} bytes, expected 1 to {STOP_BYTES_MAX}");
-            return Err(ApiError::invalid("stop", message));
-        }
-    }
-    Ok(stops)
+    Stops::new(stops).map_err(|error| ApiError::invalid("stop", format!("`stop`: {error}")))
 }
 
 fn prompt(field: Option<PromptField>) -> Result<Input, ApiError> {

@@ -1,8 +1,8 @@
 //! Connections: accepted within a bound, each with its waits bounded, and ended in order.
 //!
 //! Shutdown has three steps. New requests are refused (and the gateway says that it is not ready) while those under way
-//! are finished; when the last is done, or the time is over, every connection is closed as soon as what it is writing is
-//! written; what is then still open is cut.
+//! are finished; when the last is done, or the time is over, every connection is closed as soon as what it is writing
+//! is written; what is then still open is cut.
 
 use super::Gateway;
 use super::routes;

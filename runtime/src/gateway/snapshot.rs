@@ -1,5 +1,5 @@
-//! How things stand with the driver, asked of it at most so often: whoever reads metrics or readiness in a loop does not
-//! keep the scheduler busy.
+//! How things stand with the driver, asked of it at most so often: whoever reads metrics or readiness in a loop does
+//! not keep the scheduler busy.
 
 use crate::task::{DriverHandle, Ended, Status};
 use std::sync::Arc;

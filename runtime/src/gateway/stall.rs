@@ -99,7 +99,7 @@ mod tests {
         let reader = tokio::spawn(async move {
             let mut byte = [0];
             for _ in 0..8 {
-                tokio::time::sleep(Duration::from_secs(20)).await;
+                sleep(Duration::from_secs(20)).await;
                 far.read_exact(&mut byte).await.expect("a byte");
             }
             far

@@ -1,7 +1,8 @@
-//! Stop strings: where they begin an answer ends, and nothing of them is ever given out.
+//! Stop strings: an answer ends before the one that is complete first, and nothing of it is ever given out.
 //!
 //! A stop string may come in pieces, so the end of a text that might be the beginning of one is held back until it is
-//! known.
+//! known. That the first to be complete counts, and not the first to begin, makes an answer the same in whatever pieces
+//! it comes.
 
 use thiserror::Error;
 
@@ -64,9 +65,12 @@ impl Stops {
             return String::new();
         }
         self.held.push_str(text);
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop));
-        let end = match first.min() {
-            Some(at) => {
+        let found = self.stops.iter().filter_map(|stop| {
+            let at = self.held.find(stop)?;
+            Some((at + stop.len(), at))
+        });
+        let end = match found.min() {
+            Some((_, at)) => {
                 self.stopped = true;
                 at
             }

@@ -1,0 +1,4 @@
+//! What tests of the runtime share.
+
+pub(crate) mod fake;
+pub(crate) mod http;
