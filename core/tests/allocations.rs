@@ -108,7 +108,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Caches of `blocks` blocks on prefill and decode `nodes`, `live` requests in the system at once, which may be as many as `most`.
+    /// Caches of `blocks` blocks on prefill and decode `nodes`, `live` requests in the system at once, which may be as
+    /// many as `most`.
     fn new(nodes: [u64; 2], blocks: usize, live: u64, policy: &str, most: u64) -> Self {
         let [prefill, decode] = nodes;
         let text = format!(

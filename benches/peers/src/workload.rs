@@ -109,7 +109,8 @@ impl Workload {
         let query = |i: u64| {
             let number = ask.below(2 * i, prompts.len() as u64);
             let known = &prompts[number as usize];
-            // Half ask for a prompt that was there, a quarter goes on after half of one, a quarter is new in its family.
+            // Half ask for a prompt that was there, a quarter goes on after half of one, a quarter is new in its
+            // family.
             let keep = match ask.below(2 * i + 1, 4) {
                 0 | 1 => CHAIN,
                 2 => CHAIN / 2,

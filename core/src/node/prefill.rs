@@ -291,8 +291,8 @@ impl PrefillQueue {
         JobId(slot)
     }
 
-    /// The request that was started first could not be computed: nothing of it is cached, and what it reused stays pinned
-    /// until it is released.
+    /// The request that was started first could not be computed: nothing of it is cached, and what it reused stays
+    /// pinned until it is released.
     pub fn abandon(&mut self) -> JobId {
         let slot = self.running.pop_front();
         JobId(slot.expect("a driver ends what it started"))

@@ -1,7 +1,7 @@
 //! `conductord local`: gateway and nodes on this machine, each a process of its own, from one command.
 //!
-//! It writes the files that one would write by hand into a temporary folder and starts the commands that one would start:
-//! what it shows is what a real cluster does.
+//! It writes the files that one would write by hand into a temporary folder and starts the commands that one would
+//! start: what it shows is what a real cluster does.
 
 use super::gateway::shutdown;
 use super::{Failure, runtime};
