@@ -1,10 +1,15 @@
 //! One run, measured.
+//!
+//! Requests are counted as they end ([`Tally`]). Their records are kept too, for who draws or divides them, up to
+//! [`RECORDS_MAX`]; whoever needs each of more asks for them ([`Job::records`]). So memory does not grow with the length
+//! of a workload, and results of runs that fit are exact.
 
 use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_sim::record::RequestRecord;
 use conductor_sim::report::{MeasuredReport, RunLabels};
-use conductor_sim::{FaultPlan, Mode, Observer, RunConfig, RunReport, RunResult, SimError};
+use conductor_sim::{FaultPlan, Mode, Observer, RunConfig, RunReport, RunResult, SimError, Tally};
 
 /// Why a run gave no result.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +37,19 @@ pub struct Job {
     pub seed: u64,
     /// Keep samples of every node.
     pub node_samples: bool,
+    /// Keep the record of every request, however many there are.
+    pub records: bool,
 }
+
+/// So many records are kept at most, unless each is asked for.
+pub const RECORDS_MAX: usize = 1 << 18;
 
 /// A finished run.
 #[derive(Clone, Debug)]
 pub struct Done {
     /// What was run.
     pub config: RunConfig,
-    /// All that came out.
+    /// All that came out; its records only if they were kept.
     pub result: RunResult,
     /// What it says of itself.
     pub report: RunReport,
@@ -64,14 +74,27 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
         mode: Mode::FastForward,
         node_samples: job.node_samples,
     };
-    let mut result = conductor_sim::run(&config, requests, observer)?;
-    // What only filled the cache is not what was asked for.
-    let warm_up = job.workload.warm_up().min(result.records.len() as u64);
-    result.records.drain(..warm_up as usize);
     let measure = &job.workload.measure;
     let begins = measure.begins_at(job.workload.speed);
-    result.records.retain(|record| record.arrival >= begins);
-    if result.records.is_empty() && !measure.is_whole() {
+    // What only filled the cache is not what was asked for.
+    let warm_up = job.workload.warm_up();
+    let mut collected = Collected::new(&job.policy, job.records);
+    let mut take = |record: &RequestRecord| {
+        if record.id.0 >= warm_up && record.arrival >= begins {
+            collected.take(record);
+        }
+    };
+    let observer = Observer {
+        journal: observer.journal.map(|journal| journal as _),
+        progress: observer.progress.map(|progress| progress as _),
+        records: Some(&mut take),
+        checks: observer.checks,
+        replicas: observer.replicas,
+    };
+    let mut result = conductor_sim::run(&config, requests, observer)?;
+    let (tally, records) = collected.finish();
+    result.records = records;
+    if tally.requests() == 0 && !measure.is_whole() {
         return Err(RunError::Input(InputError::Range {
             what: "measure",
             expected: "a window in which requests arrive",
@@ -94,10 +117,48 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
             }
         }),
     };
-    let report = RunReport::new(&config, &result, labels);
+    let report = RunReport::of(&config, &tally, &result, labels);
     Ok(Done {
         config,
         result,
         report,
     })
+}
+
+/// Records as they become final.
+struct Collected<'a> {
+    policy: &'a PolicyConfig,
+    all: bool,
+    records: Vec<RequestRecord>,
+    /// Since there were too many.
+    tally: Option<Tally>,
+}
+
+impl<'a> Collected<'a> {
+    fn new(policy: &'a PolicyConfig, all: bool) -> Self {
+        Self {
+            policy,
+            all,
+            records: Vec::new(),
+            tally: None,
+        }
+    }
+
+    fn take(&mut self, record: &RequestRecord) {
+        if let Some(tally) = &mut self.tally {
+            return tally.add(record);
+        }
+        self.records.push(*record);
+        if !self.all && self.records.len() > RECORDS_MAX {
+            let records = std::mem::take(&mut self.records);
+            self.tally = Some(Tally::of(self.policy, &records));
+        }
+    }
+
+    /// Everything counted, and the records by arrival, if they were kept.
+    fn finish(mut self) -> (Tally, Vec<RequestRecord>) {
+        self.records.sort_unstable_by_key(|record| record.id);
+        let counted = || Tally::of(self.policy, &self.records);
+        (self.tally.unwrap_or_else(counted), self.records)
+    }
 }
