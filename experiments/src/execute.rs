@@ -78,7 +78,8 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
     let begins = measure.begins_at(job.workload.speed);
     // What only filled the cache is not what was asked for.
     let warm_up = job.workload.warm_up();
-    let mut collected = Collected::new(&job.policy, job.records);
+    let most = if job.records { usize::MAX } else { RECORDS_MAX };
+    let mut collected = Collected::new(&job.policy, most);
     let mut take = |record: &RequestRecord| {
         if record.id.0 >= warm_up && record.arrival >= begins {
             collected.take(record);
@@ -128,17 +129,18 @@ pub fn execute(job: &Job, observer: Observer<'_>) -> Result<Done, RunError> {
 /// Records as they become final.
 struct Collected<'a> {
     policy: &'a PolicyConfig,
-    all: bool,
+    /// How many are kept.
+    most: usize,
     records: Vec<RequestRecord>,
     /// Since there were too many.
     tally: Option<Tally>,
 }
 
 impl<'a> Collected<'a> {
-    fn new(policy: &'a PolicyConfig, all: bool) -> Self {
+    fn new(policy: &'a PolicyConfig, most: usize) -> Self {
         Self {
             policy,
-            all,
+            most,
             records: Vec::new(),
             tally: None,
         }
@@ -149,7 +151,7 @@ impl<'a> Collected<'a> {
             return tally.add(record);
         }
         self.records.push(*record);
-        if !self.all && self.records.len() > RECORDS_MAX {
+        if self.records.len() > self.most {
             let records = std::mem::take(&mut self.records);
             self.tally = Some(Tally::of(self.policy, &records));
         }
@@ -160,5 +162,55 @@ impl<'a> Collected<'a> {
         self.records.sort_unstable_by_key(|record| record.id);
         let counted = || Tally::of(self.policy, &self.records);
         (self.tally.unwrap_or_else(counted), self.records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::ClassShares;
+    use crate::inputs;
+
+    /// A policy with a class of each kind of limits.
+    const CLASSES: &str = "name = \"classes\"\n[admission]\nselect = \"early\"\n[[classes]]\nname = \"chat\"\n[[classes]]\n\
+        name = \"agent\"\nworkflow_s = 60\n[[classes]]\nname = \"batch\"\ncompletion_s = 600\n";
+
+    #[test]
+    fn what_is_counted_says_what_records_say() {
+        let mut workload = WorkloadInput::workload(inputs::DEFAULT_WORKLOAD).expect("built in");
+        workload.requests = Some(600);
+        workload.speed = 3.0;
+        workload.classes = ClassShares::parse("agent=0.3,batch=0.2").expect("shares");
+        let job = Job {
+            workload,
+            cluster: inputs::cluster("3p2d", None).expect("built in"),
+            policy: PolicyConfig::parse(CLASSES).expect("valid"),
+            faults: FaultPlan::default(),
+            seed: 1,
+            node_samples: false,
+            records: true,
+        };
+        let done = execute(&job, Observer::default()).expect("it runs");
+        assert!(done.report.rejected > 0 && done.report.classes.len() == 3);
+        let mut records = done.result.records.clone();
+        assert_eq!(records.len(), 600);
+        // As they end; the classes' workflows end long after they have begun.
+        records.sort_by_key(|record| (record.e2e(), record.id));
+        let report =
+            |tally: &Tally| RunReport::of(&done.config, tally, &done.result, RunLabels::default());
+        let whole = report(&Tally::of(&job.policy, &done.result.records));
+        for most in [0, 10, 599, 600] {
+            let mut collected = Collected::new(&job.policy, most);
+            records.iter().for_each(|record| collected.take(record));
+            let (tally, kept) = collected.finish();
+            assert_eq!(report(&tally), whole, "{most} kept at most");
+            assert_eq!(kept.len(), if most < 600 { 0 } else { 600 });
+            assert!(kept == done.result.records || kept.is_empty());
+        }
+        let mut merged = Tally::new(&job.policy);
+        for part in records.chunks(170).rev() {
+            merged.merge(&Tally::of(&job.policy, part));
+        }
+        assert_eq!(report(&merged), whole, "parts, merged");
     }
 }

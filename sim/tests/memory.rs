@@ -51,7 +51,7 @@ static ALLOCATOR: Counting = Counting;
 fn requests(number: u64) -> impl Iterator<Item = Result<WorkloadRequest, Infallible>> {
     (0..number).map(|i| {
         let shared = (0..3).map(|depth| (i / 50) * 10 + depth);
-        let own = (0..7).map(|depth| 1 << 40 | i * 10 + depth);
+        let own = (0..7).map(|depth| (1 << 40) + i * 10 + depth);
         Ok(WorkloadRequest {
             arrival: Nanos::from_millis(1_500 * i),
             input: Tokens(5_000),
