@@ -91,8 +91,8 @@ impl Gaps {
         if tail == 0 {
             return None;
         }
-        // Runs by their longest steps until they hold the tail: its shortest gap is no longer than the longest of the last
-        // of them, and no shorter than the shortest of all of them.
+        // Runs by their longest steps until they hold the tail: its shortest gap is no longer than the longest of the
+        // last of them, and no shorter than the shortest of all of them.
         self.tail.clear();
         let (mut held, mut above, mut below) = (0, Nanos::MAX, Nanos::MAX);
         while let Some(&part) = self.parts.peek() {

@@ -1,8 +1,8 @@
 //! Entries in order of a key, in blocks, with sums of all up to any key.
 //!
 //! Why: orders of nodes and of requests change several times with each request and are looked at once. In one sorted
-//! array a change moves all that lies behind it; in a tree of single entries it follows a pointer, and misses the cache,
-//! at each level. Here it moves half a block, and a few entries are one block: a flat sorted array.
+//! array a change moves all that lies behind it; in a tree of single entries it follows a pointer, and misses the
+//! cache, at each level. Here it moves half a block, and a few entries are one block: a flat sorted array.
 //!
 //! How: two levels, as of a B-tree (R. Bayer and E. McCreight, "Organization and maintenance of large ordered indices",
 //! Acta Informatica 1, 1972). A directory has the first key and the sum of each block. A full block is split, and two

@@ -1,8 +1,8 @@
 //! One run, measured.
 //!
 //! Requests are counted as they end ([`Tally`]). Their records are kept too, for who draws or divides them, up to
-//! [`RECORDS_MAX`]; whoever needs each of more asks for them ([`Job::records`]). So memory does not grow with the length
-//! of a workload, and results of runs that fit are exact.
+//! [`RECORDS_MAX`]; whoever needs each of more asks for them ([`Job::records`]). So memory does not grow with the
+//! length of a workload, and results of runs that fit are exact.
 
 use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;

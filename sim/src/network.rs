@@ -3,8 +3,8 @@
 //! A flow crosses one or more links (a sender's NICs, a receiver's NICs, a host-to-device bus) and may have a
 //! limit of
 //! its own (KV is streamed as fast as it is computed). Rates are the max-min fair ones: no flow can get more without
-//! taking from one that has less. When a flow comes, goes or changes its limit, only flows are looked at that are connected
-//! to it through links of which more is wanted than they carry: the rates of others do not depend on it.
+//! taking from one that has less. When a flow comes, goes or changes its limit, only flows are looked at that are
+//! connected to it through links of which more is wanted than they carry: the rates of others do not depend on it.
 //!
 //! Integers throughout: rates in bytes a second, what is left in 2^-10 bytes; a flow ends at the first nanosecond at
 //! which nothing is left.
@@ -203,14 +203,14 @@ impl Network {
         self.ends.remove(slot);
     }
 
-    /// True if the links of the path carry all that is wanted of them. Such a link stops nobody: whoever crosses no other
-    /// has what it wants, and whether others come or go makes no difference to it.
+    /// True if the links of the path carry all that is wanted of them. Such a link stops nobody: whoever crosses no
+    /// other has what it wants, and whether others come or go makes no difference to it.
     fn is_ample(&self, path: Path) -> bool {
         distinct(path).all(|link| carries_all(&self.capacity, &self.wanted, link))
     }
 
-    /// Shares the links of `path` anew, and those that are connected to them through links that do not carry all that is
-    /// wanted of them.
+    /// Shares the links of `path` anew, and those that are connected to them through links that do not carry all that
+    /// is wanted of them.
     fn share(&mut self, now: Nanos, path: Path) {
         let (capacity, wanted) = (&self.capacity, &self.wanted);
         self.fair.collect(

@@ -350,7 +350,8 @@ fn counts_follow_the_curve_of_the_day() {
     let mut conversations = day.clone();
     conversations.arrivals.surge = None;
     let (rate, seeds) = (0.2, 8);
-    // Of conversations the counts vary by the turns of their sessions (four on average, of which many have one), and lag.
+    // Of conversations the counts vary by the turns of their sessions (four on average, of which many have one), and
+    // lag.
     for (workload, times, lag_s) in [(alone, 1.0, 0.0), (conversations, 3.0, 300.0)] {
         let counts = by_hour(&workload, rate, seeds);
         for (hour, count) in counts.into_iter().enumerate() {

@@ -77,9 +77,9 @@ pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
 /// Up to so many requests quartiles of prompts are exact.
 const EXACT_MAX: usize = 1 << 20;
 
-/// Who was completed, by length of the prompt. Beyond [`EXACT_MAX`] requests there is one entry for each length, of which
-/// there are no more than a prompt may have tokens; of prompts of one length that are in two quartiles each quartile then
-/// has its share of those that were completed.
+/// Who was completed, by length of the prompt. Beyond [`EXACT_MAX`] requests there is one entry for each length, of
+/// which there are no more than a prompt may have tokens; of prompts of one length that are in two quartiles each
+/// quartile then has its share of those that were completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Prompts {
     /// Each by length and number.
