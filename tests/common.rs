@@ -41,6 +41,7 @@ fn job(mut workload: WorkloadInput, cluster: &str, policy: &str, seed: u64) -> J
         faults: FaultPlan::default(),
         seed,
         node_samples: false,
+        records: true,
     }
 }
 

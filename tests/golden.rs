@@ -5,6 +5,7 @@
 use crate::common::generated;
 use conductor_core::config::PolicyConfig;
 use conductor_experiments::execute::execute;
+use conductor_experiments::inputs::WorkloadInput;
 use conductor_sim::Observer;
 use expect_test::expect_file;
 use std::fmt::Write;
@@ -27,6 +28,21 @@ fn digests_of_all_policies_are_the_committed_ones() {
             .expect("a string grows");
         }
     }
+    // Part of a day on a small cluster that it overloads: prediction, rejection and copies.
+    let mut job = generated(1_500, "a800-12p4d", "kvcache-centric+early-predicted", 7);
+    job.workload = WorkloadInput {
+        requests: Some(3_000),
+        rate: Some(20.0),
+        ..WorkloadInput::workload("kimi-day").expect("built in")
+    };
+    let day = execute(&job, Observer::default()).expect("runs").report;
+    assert!(day.rejected > 0 && day.replications > 0);
+    writeln!(
+        lines,
+        "a800-12p4d kimi-day {} ttft {:.9}",
+        day.digest, day.ttft_s.mean
+    )
+    .expect("a string grows");
     expect_file!["golden/digests.txt"].assert_eq(&lines);
 }
 

@@ -117,6 +117,7 @@ fn simulated(point: &Point) -> (f64, f64, u64) {
         policy: inputs::policy("least-loaded").expect("built in"),
         seed: 1,
         node_samples: false,
+        records: true,
         faults: FaultPlan::default(),
     };
     let done = execute(&job, Observer::default()).expect("it runs");

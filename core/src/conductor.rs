@@ -43,7 +43,9 @@ use roles::Roles;
 
 use crate::action::Actions;
 use crate::books::{Backlog, DecodeBooks, Forecast, PrefillBooks, Shares, Workflows};
-use crate::config::{ClusterConfig, NodeSpec, PolicyConfig, Ratio, ReplicationConfig, Role};
+use crate::config::{
+    ClusterConfig, NodeSpec, PolicyConfig, PrefillSelect, Ratio, ReplicationConfig, Role,
+};
 use crate::cost::Costs;
 use crate::event::Event;
 use crate::ids::{ClassId, NodeId, RequestId, Ticket, WorkflowId};
@@ -188,12 +190,13 @@ impl Conductor {
             ReplicationConfig::OnePool => policy.prefill.balancing_threshold.or(Some(Ratio(1000))),
             ReplicationConfig::Off => None,
         };
+        let by_count = policy.prefill.select == PrefillSelect::LeastLoaded;
         // What a coupled node caches is in its HBM: its engine neither lends nor borrows blocks.
         let fetch = fetch.filter(|_| !coupled.contains(&true));
         Self {
             fetch,
             prefill_policy: policy::prefill::build(policy.prefill.select, seed),
-            decode_policy: policy::decode::build(policy.decode.select),
+            decode_policy: policy::decode::build(),
             admission_policy: policy::admission::build(policy.admission),
             predictor: policy::predict::build(policy.admission),
             // Others ask for no decode load, or of each request how long it stays.
@@ -203,8 +206,8 @@ impl Conductor {
             backlog: Backlog::new(policy.classes.len()),
             index: BlockIndex::new(nodes, cluster.index_blocks_max as usize, 1 << 16),
             matches: Matches::new(nodes),
-            prefill_books: PrefillBooks::new(nodes),
-            decode_books: DecodeBooks::new(capacity.collect(), coupled),
+            prefill_books: PrefillBooks::new(nodes, by_count),
+            decode_books: DecodeBooks::new(capacity.collect(), coupled, policy.decode.select),
             roles: Roles::new(policy.roles, &cluster),
             live: Vec::new(),
             slot_of: Map::with_capacity(1 << 10),

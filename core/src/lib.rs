@@ -44,6 +44,7 @@ pub mod order;
 pub mod policy;
 pub mod rng;
 pub mod slo;
+mod sorted;
 pub mod steps;
 pub mod units;
 pub mod workload;

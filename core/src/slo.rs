@@ -6,7 +6,9 @@
 
 use crate::steps::StepRun;
 use crate::units::Nanos;
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// How many of `gaps` are in the tail: the longest tenth, rounded up.
 #[must_use]
@@ -14,18 +16,49 @@ pub const fn tail_count(gaps: u64) -> u64 {
     gaps.div_ceil(10)
 }
 
+/// Steps of one run.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    longest: Nanos,
+    run: StepRun,
+    /// How many of its steps count.
+    steps: u64,
+}
+
 /// Collects one request's gaps; scratch space that is used again for each.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps {
-    /// Run and how many of its steps count.
-    runs: Vec<(StepRun, u64)>,
+    parts: BinaryHeap<Part>,
+    /// Those that may have gaps in the tail.
+    tail: Vec<Part>,
     total: u64,
 }
+
+/// By the longest step: it decides whether a run has gaps in the tail.
+impl Ord for Part {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.longest.cmp(&other.longest)
+    }
+}
+
+impl PartialOrd for Part {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Part {}
 
 impl Gaps {
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.runs.clear();
+        self.parts.clear();
         self.total = 0;
     }
 
@@ -37,7 +70,11 @@ impl Gaps {
     /// Adds the first `steps` steps of a run.
     pub fn push_run(&mut self, run: StepRun, steps: u64) {
         if steps > 0 {
-            self.runs.push((run, steps));
+            self.parts.push(Part {
+                longest: run.at(steps - 1),
+                run,
+                steps,
+            });
             self.total += steps;
         }
     }
@@ -48,29 +85,35 @@ impl Gaps {
         self.total
     }
 
-    /// Mean of the longest tenth, or `None` if there is no gap.
+    /// Mean of the longest tenth, or `None` if there is no gap; then there is none any more.
     pub fn tail_mean(&mut self) -> Option<Nanos> {
         let tail = tail_count(self.total);
         if tail == 0 {
             return None;
         }
-        // The shortest gap of the tail lies between two bounds: taking whole runs by their longest step until the
-        // tail is full bounds it from above, by their shortest step from below.
-        let longest = |entry: &(StepRun, u64)| entry.0.at(entry.1 - 1);
-        let shortest = |entry: &(StepRun, u64)| entry.0.at(0);
-        self.runs
-            .sort_unstable_by_key(|entry| core::cmp::Reverse(longest(entry)));
-        let mut above = bound(&self.runs, tail, longest);
-        self.runs
-            .sort_unstable_by_key(|entry| core::cmp::Reverse(shortest(entry)));
-        let mut below = bound(&self.runs, tail, shortest);
-        // Find the largest value that at least `tail` gaps reach.
+        // Runs by their longest steps until they hold the tail: its shortest gap is no longer than the longest of the
+        // last of them, and no shorter than the shortest of all of them.
+        self.tail.clear();
+        let (mut held, mut above, mut below) = (0, Nanos::MAX, Nanos::MAX);
+        while let Some(&part) = self.parts.peek() {
+            if held >= tail && part.longest <= below {
+                // Nor has any later one a gap that is longer than that.
+                break;
+            }
+            if held < tail {
+                (above, below) = (part.longest, below.min(part.run.at(0)));
+            }
+            held += part.steps;
+            self.tail.push(part);
+            self.parts.pop();
+        }
         let longer = |limit: Nanos| {
-            self.runs
-                .iter()
-                .map(|(run, n)| run.longer_than(*n, limit))
+            let parts = self.tail.iter();
+            parts
+                .map(|part| part.run.longer_than(part.steps, limit))
                 .sum::<u64>()
         };
+        // Find the largest value that at least `tail` gaps reach.
         while below < above {
             let middle = Nanos(below.0 + (above.0 - below.0).div_ceil(2));
             if longer(Nanos(middle.0 - 1)) >= tail {
@@ -80,25 +123,14 @@ impl Gaps {
             }
         }
         let (mut counted, mut sum) = (0, Nanos::ZERO);
-        for (run, n) in &self.runs {
-            let k = run.longer_than(*n, below);
-            sum += run.total_of_last(*n, k);
+        for part in &self.tail {
+            let k = part.run.longer_than(part.steps, below);
+            sum += part.run.total_of_last(part.steps, k);
             counted += k;
         }
+        self.clear();
         Some((sum + below * (tail - counted)) / tail)
     }
-}
-
-/// The `value` of the run with which the first runs, in the order given, hold at least `tail` gaps.
-fn bound(runs: &[(StepRun, u64)], tail: u64, value: impl Fn(&(StepRun, u64)) -> Nanos) -> Nanos {
-    let mut held = 0;
-    for entry in runs {
-        held += entry.1;
-        if held >= tail {
-            return value(entry);
-        }
-    }
-    unreachable!("the tail is not longer than all runs together")
 }
 
 #[cfg(test)]

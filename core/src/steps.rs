@@ -92,17 +92,22 @@ impl StepRun {
     /// How many of the first `n` steps last longer than `limit`.
     #[must_use]
     pub fn longer_than(&self, n: u64, limit: Nanos) -> u64 {
-        // floor(x / 2^20) > limit  <=>  x >= (limit + 1) * 2^20
-        let bar = (u128::from(limit.0) + 1) << FRACTION_BITS;
-        let first = u128::from(self.first);
-        if first >= bar {
+        // floor(x / 2^20) > limit  <=>  x >= (limit + 1) * 2^20; no x is as large as what does not fit.
+        let bar = limit
+            .0
+            .checked_add(1)
+            .and_then(|next| next.checked_mul(ONE));
+        let Some(bar) = bar else {
+            return 0;
+        };
+        if self.first >= bar {
             return n;
         }
         if self.slope == 0 {
             return 0;
         }
-        let short = (bar - first).div_ceil(u128::from(self.slope));
-        n.saturating_sub(u64::try_from(short).unwrap_or(u64::MAX))
+        let short = (bar - self.first).div_ceil(self.slope);
+        n.saturating_sub(short)
     }
 
     /// Total duration of the last `k` of the first `n` steps (the longest `k`).
@@ -113,16 +118,16 @@ impl StepRun {
 }
 
 /// `sum over i in 0..n of floor((slope * i + first) / 2^20)`, by the Euclid-like reduction of lattice-point counting.
-fn floor_sum(n: u64, slope: u64, first: u64) -> u64 {
-    let (mut n, mut modulus) = (u128::from(n), u128::from(ONE));
-    let (mut slope, mut first) = (u128::from(slope), u128::from(first));
-    let mut sum = 0_u128;
-    loop {
-        if n == 0 {
-            break;
-        }
+///
+/// All but the sum itself fits 64 bits: what a step takes does, and after the first round nothing is above 2^20 times
+/// `n`, which no run of steps makes large.
+fn floor_sum(mut n: u64, mut slope: u64, mut first: u64) -> u64 {
+    let mut modulus = ONE;
+    let mut sum = 0_u64;
+    while n > 0 {
         if slope >= modulus {
-            sum += n * (n - 1) / 2 * (slope / modulus);
+            let pairs = u128::from(n) * u128::from(n - 1) / 2;
+            sum += u64::try_from(pairs * u128::from(slope / modulus)).expect(TOO_LONG);
             slope %= modulus;
         }
         if first >= modulus {
@@ -138,8 +143,10 @@ fn floor_sum(n: u64, slope: u64, first: u64) -> u64 {
         first = top % modulus;
         core::mem::swap(&mut modulus, &mut slope);
     }
-    u64::try_from(sum).expect("a run of steps lasts less than 2^64 ns")
+    sum
 }
+
+const TOO_LONG: &str = "a run of steps lasts less than 2^64 ns";
 
 #[cfg(test)]
 mod tests {

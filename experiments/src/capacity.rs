@@ -292,7 +292,7 @@ impl<'a> Study<'a> {
             let seed = first + (place % rule.seeds) as u64;
             (job.seed, job.workload.seed) = (seed, seed);
             // Only what is drawn or written needs samples of nodes.
-            job.node_samples = false;
+            (job.node_samples, job.records) = (false, true);
             let done = execute(&job, Observer::default())?;
             let tried = Try::of(conditions, *value, &done.report);
             let served = Served::of(&done);

@@ -212,6 +212,7 @@ mod tests {
             faults: FaultPlan::default(),
             seed: 1,
             node_samples: false,
+            records: false,
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn job(
         faults: FaultPlan::default(),
         seed,
         node_samples: false,
+        records: false,
     })
 }
 

@@ -69,6 +69,8 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
     if spec.kind == RunKind::Pool {
         return pools(spec, options);
     }
+    // Distributions are of each request.
+    let drawn = distributions::wanted(spec);
     let jobs = |fitted: Option<f64>| {
         let mut jobs = Vec::new();
         for run in 0..spec.run_count() {
@@ -78,7 +80,9 @@ pub fn run(spec: &Spec, options: &RunOptions<'_>) -> Result<ExperimentReport, Ex
                 // What is searched for is not known before, its lowest value will do.
                 let lowest = spec.search.as_ref().map(|search| search.ranges[run].low);
                 let sought = fitted.or(lowest);
-                jobs.push(plan::job(spec, run, seed, sought, &options.root)?);
+                let mut job = plan::job(spec, run, seed, sought, &options.root)?;
+                job.records = drawn.iter().any(|wanted| wanted.0 == run);
+                jobs.push(job);
             }
         }
         Ok::<_, ExperimentError>(jobs)
@@ -253,7 +257,8 @@ fn searched(
         let (run, repeat) = (place / repeats, place % repeats);
         let seed = spec.seeds.map(|_| spec.first_seed + repeat as u64);
         let at = |value: f64| {
-            let job = plan::job(spec, run, seed, Some(value), &options.root)?;
+            let mut job = plan::job(spec, run, seed, Some(value), &options.root)?;
+            job.records = lowest[place].records;
             let ran = one(spec, run, &job)?;
             Ok::<_, ExperimentError>((ran.done.report.clone(), ran))
         };

@@ -36,7 +36,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 32] = built_in![
+const BUILT_IN: [(&str, &str); 33] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -69,6 +69,7 @@ const BUILT_IN: [(&str, &str); 32] = built_in![
     "real-75",
     "throughput-525",
     "throughput-datasets",
+    "kimi-day",
 ];
 
 /// A parsed experiment.
@@ -106,6 +107,8 @@ pub struct Spec {
     pub checks: Vec<Check>,
     /// What is drawn.
     pub plots: Vec<Plot>,
+    /// It takes long.
+    pub heavy: bool,
     /// The text that it was parsed from.
     pub text: String,
 }

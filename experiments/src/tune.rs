@@ -346,7 +346,7 @@ impl Study<'_> {
         let seed = self.job.seed + (place % seeds) as u64;
         (job.seed, job.workload.seed, job.workload.measure) = (seed, seed, window);
         // Only what is drawn or written needs samples of nodes.
-        job.node_samples = false;
+        (job.node_samples, job.records) = (false, true);
         let done = execute(&job, Observer::default())?;
         (self.progress)();
         Ok(done)

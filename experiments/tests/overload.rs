@@ -20,6 +20,7 @@ fn run(cluster: &str, policy: PolicyConfig, rate: f64, requests: u64, seed: u64)
         faults: FaultPlan::default(),
         seed,
         node_samples: false,
+        records: true,
     };
     execute(&job, Observer::default()).expect("it runs")
 }

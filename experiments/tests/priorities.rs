@@ -43,6 +43,7 @@ fn run(policy: &PolicyConfig, classes: &str, speed: f64) -> Done {
         faults: FaultPlan::default(),
         seed: 1,
         node_samples: false,
+        records: true,
     };
     execute(&job, Observer::default()).expect("runs")
 }

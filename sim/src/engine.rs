@@ -35,7 +35,7 @@ use conductor_core::conductor::{Conductor, Loads};
 use conductor_core::config::Role;
 use conductor_core::cost::Costs;
 use conductor_core::event::Event;
-use conductor_core::ids::{NodeId, RequestId, Ticket};
+use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
 use conductor_core::journal::{self, Header, Recorder};
 use conductor_core::node::{CacheChanges, CoupledNews, Ended, JobId, PlaceId, SequenceId};
 use conductor_core::units::Nanos;
@@ -155,6 +155,8 @@ struct Engine<'a> {
     changes: CacheChanges,
     ended: Vec<Ended>,
     news: CoupledNews,
+    /// Scratch space: the blocks of a request that is put before the Conductor.
+    asked: Vec<BlockHash>,
     loads: Loads,
     result: RunResult,
     tokens: PoolSample,
@@ -231,6 +233,7 @@ impl<'a> Engine<'a> {
             changes: CacheChanges::default(),
             ended: Vec::new(),
             news: CoupledNews::default(),
+            asked: Vec::new(),
             loads: Loads::default(),
             result: RunResult::default(),
             tokens: PoolSample::default(),

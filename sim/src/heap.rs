@@ -39,6 +39,7 @@ impl<K: Copy + Ord> IndexedHeap<K> {
                 self.heap.push((key, member));
                 self.heap.len() - 1
             }
+            place if self.heap[place as usize].0 == key => return,
             place => {
                 self.heap[place as usize].0 = key;
                 place as usize

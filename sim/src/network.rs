@@ -3,8 +3,8 @@
 //! A flow crosses one or more links (a sender's NICs, a receiver's NICs, a host-to-device bus) and may have a
 //! limit of
 //! its own (KV is streamed as fast as it is computed). Rates are the max-min fair ones: no flow can get more without
-//! taking from one that has less. When a flow comes, goes or changes its limit, only flows that are connected to it
-//! through links are looked at: the allocation of other components does not depend on it.
+//! taking from one that has less. When a flow comes, goes or changes its limit, only flows are looked at that are
+//! connected to it through links of which more is wanted than they carry: the rates of others do not depend on it.
 //!
 //! Integers throughout: rates in bytes a second, what is left in 2^-10 bytes; a flow ends at the first nanosecond at
 //! which nothing is left.
@@ -56,6 +56,8 @@ pub struct Network {
     capacity: Vec<u64>,
     /// Flows on each link.
     flows_on: Vec<Vec<u32>>,
+    /// What these would take together if nothing but their own limits stopped them.
+    wanted: Vec<u128>,
     flows: Vec<Flow>,
     free: Vec<u32>,
     /// Flows over cut links.
@@ -82,6 +84,7 @@ impl Network {
         Self {
             capacity,
             flows_on: vec![Vec::new(); links],
+            wanted: vec![0; links],
             flows: Vec::new(),
             free: Vec::new(),
             parked: Vec::new(),
@@ -134,19 +137,24 @@ impl Network {
             self.parked.push(slot);
             return FlowId(slot);
         }
-        for link in distinct(path) {
-            self.flows_on[link.0 as usize].push(slot);
+        self.put_on(slot);
+        if self.is_ample(path) {
+            self.set_rate(now, slot, flow.limit);
+        } else {
+            self.share(now, path);
         }
-        self.share(now, path);
         FlowId(slot)
     }
 
     /// Removes the flow's own limit.
     pub fn lift_limit(&mut self, now: Nanos, flow: FlowId) {
         let flow = &mut self.flows[flow.0 as usize];
+        let (path, more) = (flow.path, u64::MAX - flow.limit);
         flow.limit = u64::MAX;
-        let path = flow.path;
         if !flow.parked {
+            for link in distinct(path) {
+                self.wanted[link.0 as usize] += u128::from(more);
+            }
             self.share(now, path);
         }
     }
@@ -162,14 +170,29 @@ impl Network {
             self.free.push(slot);
             return;
         }
+        // Who had all that it wanted took nothing from others.
+        let was_ample = self.is_ample(path);
         self.take_off(slot);
         self.free.push(slot);
-        self.share(now, path);
+        if !was_ample {
+            self.share(now, path);
+        }
+    }
+
+    /// Puts a flow on the lists of its links.
+    fn put_on(&mut self, slot: u32) {
+        let flow = &self.flows[slot as usize];
+        for link in distinct(flow.path) {
+            self.flows_on[link.0 as usize].push(slot);
+            self.wanted[link.0 as usize] += u128::from(flow.limit);
+        }
     }
 
     /// Takes a flow off the lists of its links.
     fn take_off(&mut self, slot: u32) {
+        let limit = u128::from(self.flows[slot as usize].limit);
         for link in distinct(self.flows[slot as usize].path) {
+            self.wanted[link.0 as usize] -= limit;
             let flows = &mut self.flows_on[link.0 as usize];
             let place = flows
                 .iter()
@@ -180,31 +203,51 @@ impl Network {
         self.ends.remove(slot);
     }
 
-    /// Shares the links that are connected to `path` anew.
+    /// True if the links of the path carry all that is wanted of them. Such a link stops nobody: whoever crosses no
+    /// other has what it wants, and whether others come or go makes no difference to it.
+    fn is_ample(&self, path: Path) -> bool {
+        distinct(path).all(|link| carries_all(&self.capacity, &self.wanted, link))
+    }
+
+    /// Shares the links of `path` anew, and those that are connected to them through links that do not carry all that
+    /// is wanted of them.
     fn share(&mut self, now: Nanos, path: Path) {
-        self.fair
-            .collect(path, &self.flows_on, |flow| self.flows[flow as usize].path);
+        let (capacity, wanted) = (&self.capacity, &self.wanted);
+        self.fair.collect(
+            path,
+            &self.flows_on,
+            |flow| self.flows[flow as usize].path,
+            |link| !carries_all(capacity, wanted, link),
+        );
         self.fair.solve(&self.capacity, |flow| {
             (
                 self.flows[flow as usize].path,
                 self.flows[flow as usize].limit,
             )
         });
-        for &(slot, rate) in self.fair.rates() {
-            let flow = &mut self.flows[slot as usize];
-            let fresh = flow.rate == 0;
-            if flow.rate == rate {
-                continue;
-            }
-            if !fresh {
-                let moved = moved(flow.rate, now - flow.settled);
-                flow.left = flow.left.saturating_sub(moved);
-            }
-            flow.settled = now;
-            flow.rate = rate;
-            self.ends.set(slot, now + time_for(flow.left, rate));
+        for i in 0..self.fair.rates().len() {
+            let (slot, rate) = self.fair.rates()[i];
+            self.set_rate(now, slot, rate);
         }
     }
+
+    fn set_rate(&mut self, now: Nanos, slot: u32, rate: u64) {
+        let flow = &mut self.flows[slot as usize];
+        if flow.rate == rate {
+            return;
+        }
+        if flow.rate != 0 {
+            let moved = moved(flow.rate, now - flow.settled);
+            flow.left = flow.left.saturating_sub(moved);
+        }
+        flow.settled = now;
+        flow.rate = rate;
+        self.ends.set(slot, now + time_for(flow.left, rate));
+    }
+}
+
+fn carries_all(capacity: &[u64], wanted: &[u128], link: LinkId) -> bool {
+    wanted[link.0 as usize] <= u128::from(capacity[link.0 as usize])
 }
 
 /// The different links of a path.

@@ -124,23 +124,67 @@ pub struct PartsReport {
     pub before_decode: f64,
 }
 
-impl PartsReport {
-    pub(crate) fn of(records: &[RequestRecord]) -> Self {
-        let parts: Vec<Parts> = records.iter().filter_map(Parts::of).collect();
-        let mean = |part: fn(&Parts) -> Nanos| {
-            let sum: u128 = parts.iter().map(|parts| u128::from(part(parts).0)).sum();
-            sum as f64 / parts.len().max(1) as f64 / 1e9
+/// Sums of [`Parts`], in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PartsTotals {
+    count: u64,
+    /// In the order of the fields.
+    sums: [u128; 8],
+}
+
+impl PartsTotals {
+    pub(crate) fn add(&mut self, record: &RequestRecord) {
+        let Some(parts) = Parts::of(record) else {
+            return;
         };
-        Self {
-            held: mean(|parts| parts.held),
-            schedule: mean(|parts| parts.schedule),
-            fetch: mean(|parts| parts.fetch),
-            queue: mean(|parts| parts.queue),
-            prefill: mean(|parts| parts.prefill),
-            transfer: mean(|parts| parts.transfer),
-            load: mean(|parts| parts.load),
-            decode: mean(|parts| parts.decode),
-            before_decode: mean(Parts::before_decode),
+        let Parts {
+            held,
+            schedule,
+            fetch,
+            queue,
+            prefill,
+            transfer,
+            load,
+            decode,
+        } = parts;
+        self.count += 1;
+        let parts = [
+            held, schedule, fetch, queue, prefill, transfer, load, decode,
+        ];
+        for (sum, part) in self.sums.iter_mut().zip(parts) {
+            *sum += u128::from(part.0);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        for (sum, other) in self.sums.iter_mut().zip(other.sums) {
+            *sum += other;
+        }
+    }
+
+    pub(crate) fn report(&self) -> PartsReport {
+        let mean = |sum: u128| sum as f64 / self.count.max(1) as f64 / 1e9;
+        let [
+            held,
+            schedule,
+            fetch,
+            queue,
+            prefill,
+            transfer,
+            load,
+            decode,
+        ] = self.sums.map(mean);
+        PartsReport {
+            held,
+            schedule,
+            fetch,
+            queue,
+            prefill,
+            transfer,
+            load,
+            decode,
+            before_decode: mean(self.sums[..7].iter().sum()),
         }
     }
 }

@@ -3,17 +3,19 @@
 mod classes;
 mod files;
 mod overload;
+mod tally;
 mod within;
 
 pub use classes::ClassReport;
 pub use files::{write_requests, write_roles, write_timeline};
 pub use overload::{LoadCorrelation, correlation};
+pub use tally::Tally;
 pub use within::TbtWithin;
 
 use crate::clients::RetryText;
 use crate::faults::FaultCounts;
 use crate::parts::PartsReport;
-use crate::record::{Outcome, RequestRecord};
+use crate::record::RequestRecord;
 use crate::replicas::ReplicaReport;
 use crate::run::{RunConfig, RunResult, Transfers};
 use crate::stats::{Spread, Summary};
@@ -247,33 +249,23 @@ pub struct RunLabels {
 }
 
 impl RunReport {
-    /// The report of a finished run.
+    /// The report of a finished run that has kept its records.
     #[must_use]
     pub fn new(config: &RunConfig, result: &RunResult, labels: RunLabels) -> Self {
-        let records = &result.records;
-        let count = |outcome: fn(&Outcome) -> bool| {
-            records.iter().filter(|r| outcome(&r.outcome)).count() as u64
-        };
-        let rejected_after_prefill = count(|outcome| *outcome == Outcome::RejectedAfterPrefill);
+        let tally = Tally::of(&config.policy, &result.records);
+        Self::of(config, &tally, result, labels)
+    }
+
+    /// The report of a finished run whose requests have been counted as they ended.
+    #[must_use]
+    pub fn of(config: &RunConfig, tally: &Tally, result: &RunResult, labels: RunLabels) -> Self {
         let policy = &config.policy;
-        let beginnings = Beginnings::of(policy, records);
-        let effective = || {
-            let met = |record: &&RequestRecord| beginnings.effective(policy, record);
-            records.iter().filter(met)
-        };
+        let (good, classes) = tally.judged();
         let simulated_s = result.simulated.as_secs_f64();
         let begins_s = labels.measured.map_or(0.0, |measured| measured.begins_s);
         let measured_s = simulated_s - begins_s;
-        let prefills = || {
-            let all = records.iter().map(|record| (record, record.prefills()));
-            all.filter(|(_, prefills)| prefills.count > 0)
-        };
-        let completed = || {
-            records
-                .iter()
-                .filter(|record| record.outcome == Outcome::Completed)
-        };
-        let first_try_completed = completed().filter(|record| record.tries == 1).count() as u64;
+        let of_all = |part: u64| ratio(part as f64, tally.requests as f64);
+        let prefills = &tally.prefills;
         // Idle time is counted over the whole run only; stamps never fall from sample to sample.
         let idle = if labels.measured.is_some() {
             0
@@ -282,7 +274,7 @@ impl RunReport {
         };
         let pools = &result.timeline.pools;
         let pools = &pools[pools.partition_point(|sample| sample.at.as_secs_f64() < begins_s)..];
-        let (from, to) = arrivals_between(records).unwrap_or_default();
+        let (from, to) = tally.arrivals_between().unwrap_or_default();
         let steady = || {
             let within = move |at: Nanos| (from..=to).contains(&at.as_secs_f64());
             pools.iter().filter(move |sample| within(sample.at))
@@ -298,57 +290,42 @@ impl RunReport {
             retry: config.retry.to_text(),
             concurrency: config.closed_loop,
             measured: labels.measured,
-            requests: records.len() as u64,
-            attempts: records.iter().map(|record| u64::from(record.tries)).sum(),
-            completed: completed().count() as u64,
-            first_try_completed,
-            eventually_completed: completed().count() as u64,
-            first_try_ratio: ratio(first_try_completed as f64, records.len() as f64),
-            eventual_ratio: ratio(completed().count() as f64, records.len() as f64),
-            rejected: rejected_after_prefill
-                + count(|outcome| matches!(outcome, Outcome::Rejected(_))),
-            rejected_after_prefill,
+            requests: tally.requests,
+            attempts: tally.attempts,
+            completed: tally.completed,
+            first_try_completed: tally.first_try_completed,
+            eventually_completed: tally.completed,
+            first_try_ratio: of_all(tally.first_try_completed),
+            eventual_ratio: of_all(tally.completed),
+            rejected: tally.rejected,
+            rejected_after_prefill: tally.rejected_after_prefill,
             unfinished: 0,
-            ttft_s: summary(records, |record| record.ttft),
-            tbt_s: Summary::of(completed().filter_map(|record| record.tbt).collect()),
-            tpot_s: Summary::of(completed().filter_map(RequestRecord::tpot).collect()),
-            e2e_s: Summary::of(completed().filter_map(RequestRecord::e2e).collect()),
-            effective_ratio: ratio(effective().count() as f64, records.len() as f64),
-            ttft_ratio: within::ttft_share(records, policy.slo.ttft),
-            tbt_ratio: within::tbt_share(records, policy.slo.tbt),
-            tbt_within: TbtWithin::of(records),
+            ttft_s: tally.ttft.summary(),
+            tbt_s: tally.tbt.summary(),
+            tpot_s: tally.tpot.summary(),
+            e2e_s: tally.e2e.summary(),
+            effective_ratio: of_all(good.requests),
+            ttft_ratio: tally.within.ttft_share(),
+            tbt_ratio: tally.within.tbt_share(),
+            tbt_within: tally.within.report(),
             slo: SloReport::of(policy.slo),
-            goodput_rps: ratio(effective().count() as f64, measured_s),
-            goodput_tokens_per_s: ratio(
-                effective().map(|record| record.output.0).sum::<u64>() as f64,
-                measured_s,
-            ),
-            hit_ratio_tokens: ratio(
-                prefills().map(|(_, all)| all.hit.0).sum::<u64>() as f64,
-                prefills()
-                    .map(|(record, all)| record.input.0 * u64::from(all.count))
-                    .sum::<u64>() as f64,
-            ),
-            hit_ratio_blocks: ratio(
-                prefills()
-                    .map(|(_, all)| u64::from(all.hit_blocks))
-                    .sum::<u64>() as f64,
-                prefills()
-                    .map(|(record, all)| u64::from(record.blocks) * u64::from(all.count))
-                    .sum::<u64>() as f64,
-            ),
-            prefill_gpu_s_mean: Summary::of(prefills().map(|(_, all)| all.time).collect()).mean,
+            goodput_rps: ratio(good.requests as f64, measured_s),
+            goodput_tokens_per_s: ratio(good.tokens as f64, measured_s),
+            hit_ratio_tokens: ratio(prefills.hit_tokens as f64, prefills.tokens as f64),
+            hit_ratio_blocks: ratio(prefills.hit_blocks as f64, prefills.blocks as f64),
+            prefill_gpu_s_mean: ratio(prefills.time as f64, prefills.requests as f64) / 1e9,
             prefill_load: Spread::of(pools.iter().map(|sample| sample.prefill_load), idle),
             decode_load: Spread::of(pools.iter().map(|sample| sample.decode_load), idle),
             steady_prefill_load: Spread::of(steady().map(|sample| sample.prefill_load), 0),
             steady_decode_load: Spread::of(steady().map(|sample| sample.decode_load), 0),
-            load_correlation: arrivals_between(records)
+            load_correlation: tally
+                .arrivals_between()
                 .map(|(from, to)| LoadCorrelation::of(pools, from, to))
                 .unwrap_or_default(),
-            wasted_prefill_s: overload::wasted_prefill_s(records),
-            accepted_by_prompt_quartile: overload::accepted_by_prompt_quartile(records),
-            classes: classes::reports(policy, records, &beginnings),
-            parts_s: PartsReport::of(records),
+            wasted_prefill_s: tally.wasted as f64 / 1e9,
+            accepted_by_prompt_quartile: tally.prompts.accepted_by_quartile(),
+            classes: classes::reports(policy, &classes),
+            parts_s: tally.parts.report(),
             transfer: {
                 let all = FlowsReport::of(&result.transfers());
                 TransferReport {
@@ -373,8 +350,8 @@ impl RunReport {
             nodes_prefill: config.cluster.machines(Role::Prefill),
             nodes_decode: config.cluster.count(Role::Decode),
             nodes_coupled: config.cluster.count(Role::Coupled),
-            input_tokens: records.iter().map(|record| record.input.0).sum(),
-            output_tokens: completed().map(|record| record.output.0).sum(),
+            input_tokens: tally.input_tokens,
+            output_tokens: tally.output_tokens,
             digest: result.digest.clone(),
         }
     }
@@ -388,20 +365,6 @@ pub fn effective<'a>(
     let beginnings = Beginnings::of(policy, records);
     let met = move |record: &&RequestRecord| beginnings.effective(policy, record);
     records.iter().filter(met)
-}
-
-/// From a tenth of the way between the first and the last arrival, when the pools have filled, to the last, in
-/// seconds.
-fn arrivals_between(records: &[RequestRecord]) -> Option<(f64, f64)> {
-    let (first, last) = (
-        records.first()?.arrival.as_secs_f64(),
-        records.last()?.arrival.as_secs_f64(),
-    );
-    Some((first + (last - first) / 10.0, last))
-}
-
-fn summary(records: &[RequestRecord], value: impl Fn(&RequestRecord) -> Option<Nanos>) -> Summary {
-    Summary::of(records.iter().filter_map(value).collect())
 }
 
 /// A share or rate; 0 of nothing is 0.

@@ -1,6 +1,5 @@
 //! Summaries of numbers: mean and nearest-rank percentiles.
 
-use conductor_core::units::Nanos;
 use serde::Serialize;
 
 /// Mean and percentiles, in seconds. All zero if there is nothing.
@@ -18,29 +17,6 @@ pub struct Summary {
     pub p99: f64,
     /// Largest.
     pub max: f64,
-}
-
-impl Summary {
-    /// Of durations, in any order.
-    #[must_use]
-    pub fn of(mut values: Vec<Nanos>) -> Self {
-        let Some(last) = values.len().checked_sub(1) else {
-            return Self::default();
-        };
-        values.sort_unstable();
-        // Nearest rank: the smallest value that at least this share of all values does not exceed.
-        let rank =
-            |percent: usize| values[((last + 1) * percent).div_ceil(100).max(1) - 1].as_secs_f64();
-        let sum: u128 = values.iter().map(|value| u128::from(value.0)).sum();
-        Self {
-            mean: sum as f64 / (last + 1) as f64 / 1e9,
-            p50: rank(50),
-            p90: rank(90),
-            p95: rank(95),
-            p99: rank(99),
-            max: values[last].as_secs_f64(),
-        }
-    }
 }
 
 /// Mean, standard deviation and maximum of samples.
@@ -76,10 +52,14 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sketch::Quantiles;
+    use conductor_core::units::Nanos;
 
     #[test]
     fn percentiles_are_nearest_rank() {
-        let summary = Summary::of((1..=10).rev().map(Nanos::from_secs).collect());
+        let mut ten = Quantiles::default();
+        ten.extend((1..=10).rev().map(Nanos::from_secs));
+        let summary = ten.summary();
         let Summary {
             mean,
             p50,
@@ -92,7 +72,7 @@ mod tests {
             [mean, p50, p90, p95, p99, max].map(|s| (s * 10.0) as u32),
             [55, 50, 90, 100, 100, 100]
         );
-        assert_eq!(Summary::of(Vec::new()), Summary::default());
+        assert_eq!(Quantiles::default().summary(), Summary::default());
     }
 
     #[test]

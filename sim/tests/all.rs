@@ -5,6 +5,7 @@ mod clusters;
 mod faults;
 mod invariants;
 mod links;
+mod memory;
 mod modes;
 mod parts;
 mod queueing;

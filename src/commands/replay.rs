@@ -145,6 +145,7 @@ pub(crate) fn job(args: &WorldArgs, policy: &str) -> Result<Job, Failure> {
         faults,
         seed: args.seed,
         node_samples: args.out.is_some(),
+        records: args.out.is_some(),
     })
 }
 

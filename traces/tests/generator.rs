@@ -320,6 +320,71 @@ fn a_wrong_specification_says_line_or_key() {
     assert_eq!(
         message,
         "no built-in workload `nope`: expected one of kimi-conversation, kimi-toolagent, poisson-fixed, simulated-16k, simulated-32k, simulated-64k, \
-         simulated-128k, arxiv-summarization, l-eval"
+         simulated-128k, arxiv-summarization, l-eval, kimi-day"
     );
+}
+
+/// Requests in each hour of the first day, of several seeds together.
+fn by_hour(workload: &Workload, rate: f64, seeds: u64) -> [u64; 24] {
+    let mut hours = [0; 24];
+    for seed in 0..seeds {
+        let options = GenerateOptions {
+            duration: Some(Nanos::from_secs(86_400)),
+            rate: Some(rate),
+            ..GenerateOptions::default()
+        };
+        for row in workload.generate(seed, &options) {
+            hours[(row.arrival.0 / Nanos::from_secs(3600).0) as usize] += 1;
+        }
+    }
+    hours
+}
+
+#[test]
+fn counts_follow_the_curve_of_the_day() {
+    let day = builtin("kimi-day");
+    let curve = day.arrivals.diurnal.clone().expect("it has a day");
+    // Independent requests: the count of an hour is a Poisson number whose mean is the area under the curve.
+    let mut alone = builtin("poisson-fixed");
+    alone.arrivals.diurnal = Some(curve.clone());
+    let mut conversations = day.clone();
+    conversations.arrivals.surge = None;
+    let (rate, seeds) = (0.2, 8);
+    // Of conversations the counts vary by the turns of their sessions (four on average, of which many have one), and
+    // lag.
+    for (workload, times, lag_s) in [(alone, 1.0, 0.0), (conversations, 3.0, 300.0)] {
+        let counts = by_hour(&workload, rate, seeds);
+        for (hour, count) in counts.into_iter().enumerate() {
+            let minutes = (0..60).map(|minute| {
+                let time_s = 3600.0 * hour as f64 + 60.0 * f64::from(minute) + 30.0;
+                curve.at(time_s - lag_s)
+            });
+            let mean = minutes.sum::<f64>() * 60.0 * rate * seeds as f64;
+            let sigmas = (count as f64 - mean) / (times * mean.sqrt());
+            assert!(sigmas.abs() < 4.5, "hour {hour}: {count}, expected {mean}");
+        }
+        let all = counts.iter().sum::<u64>() as f64 / (86_400.0 * rate * seeds as f64);
+        assert!(
+            (all - 1.0).abs() < 0.02 * times,
+            "the mean rate stays: {all}"
+        );
+    }
+}
+
+#[test]
+fn a_day_of_kimi_is_what_it_says() {
+    let (day, hour) = (builtin("kimi-day"), builtin("kimi-conversation"));
+    assert_eq!((day.start, day.turns), (hour.start, hour.turns));
+    let curve = day.arrivals.diurnal.expect("it has a day");
+    for (hour, point) in curve.points.iter().enumerate() {
+        let angle = std::f64::consts::PI * (hour as f64 - 16.0) / 12.0;
+        assert!(
+            (point - (1.0 + 0.5 * angle.cos())).abs() < 5.1e-4,
+            "{hour} h"
+        );
+    }
+    let peak: f64 = (0..240)
+        .map(|minute| curve.at(50_400.0 + 60.0 * f64::from(minute)))
+        .sum();
+    assert!((peak / 240.0 - 1.47).abs() < 0.01, "{}", peak / 240.0);
 }

@@ -1,5 +1,6 @@
 //! Work and memory promised to decode nodes.
 
+use crate::config::DecodeSelect;
 use crate::cost::Costs;
 use crate::ids::NodeId;
 use crate::order::NodeOrder;
@@ -22,16 +23,19 @@ pub struct DecodeBooks {
     capacity: Vec<Tokens>,
     /// Coupled nodes, which decode what they have computed themselves and take no other's KV.
     coupled: Vec<bool>,
-    /// Nodes that are up, by requests assigned, then by tokens reserved.
-    by_count: NodeOrder,
-    /// Nodes that are up, by predicted step time with one request more, then by tokens reserved.
-    by_tbt: NodeOrder,
+    /// Nodes that are up, by number.
+    up: Vec<NodeId>,
+    /// Nodes that are up, the better ones first.
+    order: NodeOrder,
+    /// Which are better.
+    better: DecodeSelect,
 }
 
 impl DecodeBooks {
-    /// Empty books; `capacity` is each node's, whatever its role, for it may change. None is up.
+    /// Empty books; `capacity` is each node's, whatever its role, for it may change. None is up. `better` says in which
+    /// order they are kept.
     #[must_use]
-    pub fn new(capacity: Vec<Tokens>, coupled: Vec<bool>) -> Self {
+    pub fn new(capacity: Vec<Tokens>, coupled: Vec<bool>, better: DecodeSelect) -> Self {
         let nodes = capacity.len();
         Self {
             assigned: vec![0; nodes],
@@ -40,22 +44,23 @@ impl DecodeBooks {
             decoding_tokens: vec![Tokens::ZERO; nodes],
             capacity,
             coupled,
-            by_count: NodeOrder::new(nodes),
-            by_tbt: NodeOrder::new(nodes),
+            up: Vec::with_capacity(nodes),
+            order: NodeOrder::new(nodes),
+            better,
         }
     }
 
-    /// Nodes that are up, ascending by requests assigned, then tokens reserved, then number.
+    /// Nodes that are up, ascending by number.
     #[must_use]
-    pub fn by_count(&self) -> &[NodeId] {
-        self.by_count.as_slice()
+    pub fn up(&self) -> &[NodeId] {
+        &self.up
     }
 
-    /// Nodes that are up, ascending by predicted step time with one request more (its own tokens, which add the same
-    /// everywhere, aside), then tokens reserved, then number.
-    #[must_use]
-    pub fn by_tbt(&self) -> &[NodeId] {
-        self.by_tbt.as_slice()
+    /// Nodes that are up, the better ones first. *Least loaded*: ascending by requests assigned. *Least TBT*: by
+    /// predicted step time with one request more (its own tokens, which add the same everywhere, aside). Then by tokens
+    /// reserved, then by number.
+    pub fn in_order(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.order.iter()
     }
 
     /// Requests placed on the node that have not ended.
@@ -100,21 +105,23 @@ impl DecodeBooks {
     /// True if the node takes work.
     #[must_use]
     pub fn is_up(&self, node: NodeId) -> bool {
-        self.by_count.contains(node)
+        self.order.contains(node)
     }
 
     /// The node is there, without work.
     pub fn node_up(&mut self, node: NodeId, costs: &Costs) {
-        if !self.is_up(node) {
-            self.by_count.insert(node, self.count_key(node));
-            self.by_tbt.insert(node, self.tbt_key(node, costs));
+        if let Err(place) = self.up.binary_search(&node) {
+            self.up.insert(place, node);
+            self.order.insert(node, self.key(node, costs));
         }
     }
 
     /// The node takes no more work. What is booked stays until it is struck out.
     pub fn node_down(&mut self, node: NodeId) {
-        self.by_count.remove(node);
-        self.by_tbt.remove(node);
+        if let Ok(place) = self.up.binary_search(&node) {
+            self.up.remove(place);
+            self.order.remove(node);
+        }
     }
 
     /// Enters a request that holds `tokens`.
@@ -174,18 +181,19 @@ impl DecodeBooks {
     }
 
     fn touch(&mut self, node: NodeId, costs: &Costs) {
-        self.by_count.update(node, self.count_key(node));
-        self.by_tbt.update(node, self.tbt_key(node, costs));
+        if self.is_up(node) {
+            self.order.update(node, self.key(node, costs));
+        }
     }
 
-    fn count_key(&self, node: NodeId) -> (u64, u64) {
-        (u64::from(self.assigned(node)), self.reserved(node).0)
-    }
-
-    fn tbt_key(&self, node: NodeId, costs: &Costs) -> (u64, u64) {
-        let step = costs
-            .of(node)
-            .decode_step(self.assigned(node) + 1, self.reserved(node));
-        (step.0, self.reserved(node).0)
+    fn key(&self, node: NodeId, costs: &Costs) -> (u64, u64) {
+        let first = match self.better {
+            DecodeSelect::LeastLoaded => u64::from(self.assigned(node)),
+            DecodeSelect::LeastTbt => {
+                let batch = self.assigned(node) + 1;
+                costs.of(node).decode_step(batch, self.reserved(node)).0
+            }
+        };
+        (first, self.reserved(node).0)
     }
 }

@@ -14,6 +14,7 @@ mod line;
 
 use crate::ids::NodeId;
 use crate::policy::predict::Chance;
+use crate::sorted::Sum as _;
 use crate::units::{Nanos, Tokens};
 use alloc::vec::Vec;
 use line::{Line, Totals};
@@ -91,8 +92,9 @@ const RATE_BITS: u32 = 40;
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     start: Nanos,
-    base: i128,
-    rate: i128,
+    context: Tokens,
+    /// At most 2^RATE_BITS.
+    rate: u64,
     node: NodeId,
     state: State,
 }
@@ -109,7 +111,7 @@ enum State {
 
 const NOBODY: Entry = Entry {
     start: Nanos::ZERO,
-    base: 0,
+    context: Tokens::ZERO,
     rate: 0,
     node: NodeId(0),
     state: State::Nobody,
@@ -117,22 +119,21 @@ const NOBODY: Entry = Entry {
 
 impl Entry {
     fn new(stretch: Stretch, state: State) -> Self {
-        let rate = i128::from((1_u64 << RATE_BITS) / stretch.step.0.max(1));
         Self {
             start: stretch.start,
-            base: (i128::from(stretch.context.0) << RATE_BITS) - rate * i128::from(stretch.start.0),
-            rate,
+            context: stretch.context,
+            rate: (1 << RATE_BITS) / stretch.step.0.max(1),
             node: stretch.node,
             state,
         }
     }
 
     fn moved_to(self, start: Nanos) -> Self {
-        Self {
-            start,
-            base: self.base - self.rate * (i128::from(start.0) - i128::from(self.start.0)),
-            ..self
-        }
+        Self { start, ..self }
+    }
+
+    fn base(&self) -> i128 {
+        (i128::from(self.context.0) << RATE_BITS) - i128::from(self.rate) * i128::from(self.start.0)
     }
 }
 
@@ -148,8 +149,8 @@ impl Sum {
     fn add(&mut self, entry: &Entry, chance: Chance) {
         let part = i128::from(chance.0);
         self.sequences += u64::from(chance.0);
-        self.base += entry.base * part;
-        self.rate += entry.rate * part;
+        self.base += entry.base() * part;
+        self.rate += i128::from(entry.rate) * part;
     }
 
     fn at(&self, time: Nanos) -> Decoding {
@@ -241,7 +242,7 @@ impl Forecast {
         let before = core::mem::replace(&mut self.entries[slot], entry);
         if let Some(lines) = &mut self.lines {
             if let Some(line) = lines.of(before.state) {
-                line.remove(slot);
+                line.remove(slot, &before);
             }
             if let Some(line) = lines.of(entry.state) {
                 line.insert(slot, &entry);

@@ -34,14 +34,14 @@ pub struct PrefillBooks {
     up: Vec<NodeId>,
     /// Nodes that are up, by predicted time of being free.
     by_free: NodeOrder,
-    /// Nodes that are up, by requests assigned, then by predicted time of being free.
-    by_count: NodeOrder,
+    /// Nodes that are up, by requests assigned, then by predicted time of being free; kept only if somebody asks.
+    by_count: Option<NodeOrder>,
 }
 
 impl PrefillBooks {
-    /// Empty books for a cluster of `nodes`; none is up.
+    /// Empty books for a cluster of `nodes`; none is up. `with_counts` if [`Self::by_count`] will be asked for.
     #[must_use]
-    pub fn new(nodes: usize) -> Self {
+    pub fn new(nodes: usize, with_counts: bool) -> Self {
         Self {
             assigned: vec![0; nodes],
             waiting: vec![Nanos::ZERO; nodes],
@@ -52,7 +52,7 @@ impl PrefillBooks {
             draining: None,
             up: Vec::with_capacity(nodes),
             by_free: NodeOrder::new(nodes),
-            by_count: NodeOrder::new(nodes),
+            by_count: with_counts.then(|| NodeOrder::new(nodes)),
         }
     }
 
@@ -69,15 +69,14 @@ impl PrefillBooks {
     }
 
     /// Nodes that are up, ascending by [`Self::free_at`], then by number.
-    #[must_use]
-    pub fn by_free(&self) -> &[NodeId] {
-        self.by_free.as_slice()
+    pub fn by_free(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.by_free.iter()
     }
 
-    /// Nodes that are up, ascending by requests assigned, then by [`Self::free_at`], then by number.
-    #[must_use]
-    pub fn by_count(&self) -> &[NodeId] {
-        self.by_count.as_slice()
+    /// Nodes that are up, ascending by requests assigned, then by [`Self::free_at`], then by number. None unless these
+    /// are books with counts.
+    pub fn by_count(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.by_count.iter().flat_map(NodeOrder::iter)
     }
 
     /// When the node is predicted to have done all its work, as of its last change: `queue(now) >= free_at - now`
@@ -150,7 +149,10 @@ impl PrefillBooks {
             self.up.insert(place, node);
             self.changed[node.index()] = now;
             self.by_free.insert(node, (self.free_at(node).0, 0));
-            self.by_count.insert(node, self.count_key(node));
+            let key = self.count_key(node);
+            if let Some(by_count) = &mut self.by_count {
+                by_count.insert(node, key);
+            }
         }
     }
 
@@ -160,7 +162,9 @@ impl PrefillBooks {
         if let Ok(place) = self.up.binary_search(&node) {
             self.up.remove(place);
             self.by_free.remove(node);
-            self.by_count.remove(node);
+            if let Some(by_count) = &mut self.by_count {
+                by_count.remove(node);
+            }
         }
     }
 
@@ -250,7 +254,10 @@ impl PrefillBooks {
     fn touch(&mut self, node: NodeId, now: Nanos) {
         self.changed[node.index()] = now;
         self.by_free.update(node, (self.free_at(node).0, 0));
-        self.by_count.update(node, self.count_key(node));
+        let key = self.count_key(node);
+        if let Some(by_count) = &mut self.by_count {
+            by_count.update(node, key);
+        }
     }
 
     fn count_key(&self, node: NodeId) -> (u64, u64) {
@@ -265,7 +272,7 @@ mod tests {
     #[test]
     fn the_queue_shrinks_while_the_head_runs_and_never_below_what_waits() {
         let node = NodeId(0);
-        let mut books = PrefillBooks::new(1);
+        let mut books = PrefillBooks::new(1, false);
         books.node_up(node, Nanos(0));
         books.assign(node, Nanos(0), Nanos(100), None);
         books.assign(node, Nanos(0), Nanos(50), None);

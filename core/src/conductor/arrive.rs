@@ -142,9 +142,9 @@ impl Conductor {
         };
         if answers(prefill.node).is_none() {
             // Prefill policies do not look at room for answers: the first free one that leads to some takes it.
-            let by_free = self.prefill_books.by_free();
-            let other = by_free.iter().find(|&&node| answers(node).is_some())?;
-            prefill = context.placement(*other);
+            let mut by_free = self.prefill_books.by_free();
+            let other = by_free.find(|&node| answers(node).is_some())?;
+            prefill = context.placement(other);
         }
         let decode = answers(prefill.node)?;
         let ttft = prefill.ttft(self.cluster.profile_of(prefill.node).schedule);
@@ -192,7 +192,7 @@ impl Conductor {
     pub(super) fn nowhere(&self) -> Refusal {
         if self.prefill_books.up().is_empty() {
             (RejectReason::NoPrefillNode, Nanos::SECOND)
-        } else if self.decode_books.by_count().is_empty() {
+        } else if self.decode_books.up().is_empty() {
             (RejectReason::NoDecodeNode, Nanos::SECOND)
         } else {
             (RejectReason::PromptTooLong, NEVER)
@@ -331,10 +331,8 @@ impl Conductor {
 
     /// How long until the first prefill node is free, as predicted.
     pub(super) fn shortest_queue(&self) -> Nanos {
-        let first = self.prefill_books.by_free().first();
-        first.map_or(Nanos::ZERO, |&node| {
-            self.prefill_books.queue(node, self.now)
-        })
+        let first = self.prefill_books.by_free().next();
+        first.map_or(Nanos::ZERO, |node| self.prefill_books.queue(node, self.now))
     }
 
     pub(super) fn dispatch(

@@ -55,7 +55,7 @@ impl Conductor {
                 loads.load[node.index()] = step.0 as f64 / limit.0 as f64;
             }
             if up {
-                let nodes = self.decode_books.by_count().len();
+                let nodes = self.decode_books.up().len();
                 loads.decode += loads.load[node.index()] / nodes as f64;
             }
         }

@@ -176,7 +176,7 @@ impl Conductor {
         let Leaving { node, to, ordered } = leaving;
         let (from, left) = match to {
             Role::Decode => (Role::Prefill, self.prefill_books.up().len()),
-            _ => (Role::Decode, self.decode_books.by_count().len()),
+            _ => (Role::Decode, self.decode_books.up().len()),
         };
         if node == gone {
             self.settle_roles();
@@ -206,7 +206,7 @@ impl Conductor {
             );
         }
         let limit = self.policy.strictest_tbt();
-        for &node in self.decode_books.by_count() {
+        for &node in self.decode_books.up() {
             let step = self.decode_books.predicted_tbt(node, &self.costs);
             let held = self.decode_books.decoding(node).1;
             let load = Pool::thousandths(step.0, limit.0).max(Pool::thousandths(
@@ -233,11 +233,13 @@ impl Conductor {
     /// nor the only one that can hold the largest requests.
     fn decode_node_to_go(&self) -> Option<NodeId> {
         let books = &self.decode_books;
-        let up = books.by_count();
-        up.iter().copied().find(|&node| {
+        let up = books.up();
+        let able = |&node: &NodeId| {
             let others = up.iter().filter(|&&other| other != node);
             self.cluster.nodes[node.index()].cache_blocks > 0
                 && others.map(|&other| books.capacity(other)).max() >= Some(books.capacity(node))
-        })
+        };
+        let able = up.iter().copied().filter(able);
+        able.min_by_key(|&node| (books.assigned(node), books.reserved(node), node))
     }
 }

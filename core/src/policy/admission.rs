@@ -72,7 +72,7 @@ impl AdmissionContext<'_> {
         let takes_work = |node| self.books.is_up(node);
         let on = self.one_drains.then_some(&takes_work as _);
         let pool = self.forecast.present(self.now, on);
-        self.decode(pool.shared_by(self.books.by_count().len()), threshold)
+        self.decode(pool.shared_by(self.books.up().len()), threshold)
     }
 
     /// Tests the mean node of the decode pool as it is expected to be then.
@@ -83,7 +83,7 @@ impl AdmissionContext<'_> {
         let takes_work = |node| self.books.is_up(node);
         let on = self.one_drains.then_some(&takes_work as _);
         let pool = self.forecast.expected(then, on, self.staying);
-        self.decode(pool.shared_by(self.books.by_count().len()), threshold)
+        self.decode(pool.shared_by(self.books.up().len()), threshold)
     }
 
     /// The moment of which a load is predicted.

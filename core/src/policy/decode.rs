@@ -4,7 +4,6 @@
 //! the same: the request then waits there, in DRAM, until HBM is free. Turning it away instead is for admission.
 
 use crate::books::DecodeBooks;
-use crate::config::DecodeSelect;
 use crate::ids::NodeId;
 use crate::units::Tokens;
 use alloc::boxed::Box;
@@ -15,46 +14,28 @@ pub trait DecodePolicy: Send {
     fn place(&self, books: &DecodeBooks, tokens: Tokens) -> Option<NodeId>;
 }
 
-/// The fewest requests assigned. Ties: the fewest tokens reserved, then the lowest number.
+/// The first node, in the order in which the books are kept, that has room.
 #[derive(Clone, Copy, Debug)]
-pub struct LeastLoaded;
+pub struct FirstWithRoom;
 
-/// The smallest predicted step time with this request in the batch. Ties: the fewest tokens reserved, then the lowest
-/// number.
-#[derive(Clone, Copy, Debug)]
-pub struct LeastTbt;
-
-impl DecodePolicy for LeastLoaded {
+impl DecodePolicy for FirstWithRoom {
     fn place(&self, books: &DecodeBooks, tokens: Tokens) -> Option<NodeId> {
-        first_with_room(books, books.by_count(), tokens)
+        let nodes = || books.in_order().filter(|&node| books.takes_kv(node));
+        let room = nodes().find(|&node| books.has_room(node, tokens));
+        room.or_else(|| nodes().find(|&node| tokens <= books.capacity(node)))
     }
 }
 
-impl DecodePolicy for LeastTbt {
-    fn place(&self, books: &DecodeBooks, tokens: Tokens) -> Option<NodeId> {
-        first_with_room(books, books.by_tbt(), tokens)
-    }
-}
-
-fn first_with_room(books: &DecodeBooks, order: &[NodeId], tokens: Tokens) -> Option<NodeId> {
-    let nodes = || order.iter().copied().filter(|&node| books.takes_kv(node));
-    let room = nodes().find(|&node| books.has_room(node, tokens));
-    room.or_else(|| nodes().find(|&node| tokens <= books.capacity(node)))
-}
-
-/// The policy that the file names.
+/// The built-in policy. Both selections are one: what differs is the order in which books are kept.
 #[must_use]
-pub fn build(select: DecodeSelect) -> Box<dyn DecodePolicy> {
-    match select {
-        DecodeSelect::LeastLoaded => Box::new(LeastLoaded),
-        DecodeSelect::LeastTbt => Box::new(LeastTbt),
-    }
+pub fn build() -> Box<dyn DecodePolicy> {
+    Box::new(FirstWithRoom)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ClusterConfig;
+    use crate::config::{ClusterConfig, DecodeSelect};
     use alloc::vec::Vec;
 
     #[test]
@@ -62,16 +43,14 @@ mod tests {
         let costs = ClusterConfig::built_in("1p3d")
             .expect("built in")
             .estimate();
-        let capacity = Vec::from([Tokens(0), Tokens(100), Tokens(100), Tokens(1_000)]);
-        let mut books = DecodeBooks::new(capacity, Vec::from([false; 4]));
         let nodes: Vec<NodeId> = (1..4).map(NodeId).collect();
-        for &node in &nodes {
-            books.node_up(node, &costs);
-        }
-        for policy in [
-            build(DecodeSelect::LeastLoaded),
-            build(DecodeSelect::LeastTbt),
-        ] {
+        let policy = build();
+        for better in [DecodeSelect::LeastLoaded, DecodeSelect::LeastTbt] {
+            let capacity = Vec::from([Tokens(0), Tokens(100), Tokens(100), Tokens(1_000)]);
+            let mut books = DecodeBooks::new(capacity, Vec::from([false; 4]), better);
+            for &node in &nodes {
+                books.node_up(node, &costs);
+            }
             assert_eq!(
                 policy.place(&books, Tokens(50)),
                 Some(nodes[0]),

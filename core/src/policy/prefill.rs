@@ -95,6 +95,9 @@ impl PrefillContext<'_> {
     pub fn transfer(&self, node: NodeId, local: u32, reuse: u32) -> Nanos {
         let profile = self.cluster.profile_of(node);
         let tokens = self.cached_tokens(reuse) - self.cached_tokens(local);
+        if tokens.is_zero() {
+            return Nanos::ZERO;
+        }
         let bytes = u128::from(tokens.0) * u128::from(profile.kv_bytes_per_token.0);
         Nanos((bytes * 1_000_000_000 / u128::from(self.cluster.transfer_bytes_per_s(node))) as u64)
     }

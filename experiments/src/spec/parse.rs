@@ -66,6 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
         title: written.title,
         source: written.source,
         description: written.description,
+        heavy: written.heavy,
         kind: parser.kind,
         watch,
         base,

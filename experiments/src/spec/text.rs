@@ -28,6 +28,9 @@ pub(super) struct SpecText {
     pub(super) source: String,
     #[serde(default)]
     pub(super) description: String,
+    /// It takes long.
+    #[serde(default)]
+    pub(super) heavy: bool,
     pub(super) cluster: Option<Spanned<String>>,
     /// `simulation`, or `pool`: what a run is.
     pub(super) kind: Option<Spanned<String>>,

@@ -145,6 +145,7 @@ mod tests {
             faults: FaultPlan::default(),
             seed,
             node_samples: false,
+            records: true,
         };
         execute(&job, Observer::default()).expect("it runs")
     }

@@ -125,21 +125,26 @@ impl Engine<'_> {
 
     fn put(&mut self, id: RequestId) -> Result<(), SimError> {
         let oracle = self.config.policy.admission.is_oracle();
-        let class = self.live_mut(id.0).request.class;
-        let limits = self.config.policy.class(class).limits;
-        let in_workflow = matches!(limits, ClassLimits::Workflow { .. });
+        // A copy: the request's own list is looked at when orders are carried out.
+        let mut blocks = std::mem::take(&mut self.asked);
+        blocks.clear();
         let live = self.live_mut(id.0);
+        blocks.extend_from_slice(&live.request.blocks);
         let (ticket, request) = (live.ticket(), &live.request);
-        let blocks = request.blocks.clone();
+        let (input, output, class) = (request.input, request.output, request.class);
+        let workflow = request.workflow;
+        let limits = self.config.policy.class(class).limits;
         let arrived = Event::Arrived {
             ticket,
-            input: request.input,
-            answer: oracle.then_some(request.output),
-            blocks: blocks.into(),
-            class: request.class,
-            workflow: request.workflow.filter(|_| in_workflow),
+            input,
+            answer: oracle.then_some(output),
+            blocks: (&blocks[..]).into(),
+            class,
+            workflow: workflow.filter(|_| matches!(limits, ClassLimits::Workflow { .. })),
         };
-        self.tell(&arrived)
+        let told = self.tell(&arrived);
+        self.asked = blocks;
+        told
     }
 
     /// A try has ended as its record says. Its client waits to come again, or the record is final.

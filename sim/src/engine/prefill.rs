@@ -61,7 +61,10 @@ impl Engine<'_> {
         if early {
             live.copy = Copy::Nothing;
         }
-        let reads = self.prefill_node(node).queue.reads(job, first, count);
+        let reads = match self.config.cluster.nodes[node.index()].ssd_blocks {
+            0 => 0,
+            _ => self.prefill_node(node).queue.reads(job, first, count),
+        };
         if reads > 0 {
             self.start_read(node, request, reads);
         }

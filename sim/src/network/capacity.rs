@@ -40,9 +40,7 @@ impl Network {
         for &slot in &back {
             let flow = &mut self.flows[slot as usize];
             flow.settled = now;
-            for link in distinct(flow.path) {
-                self.flows_on[link.0 as usize].push(slot);
-            }
+            self.put_on(slot);
         }
         self.share(now, over(link));
     }

@@ -11,6 +11,7 @@ pub(super) struct FairShare {
     /// By link: what is not given away, and to how many flows the rest goes.
     room: Vec<u64>,
     sharers: Vec<u32>,
+    /// The links that are looked at.
     seen_link: Vec<bool>,
     seen_flow: Vec<bool>,
 }
@@ -32,13 +33,18 @@ impl FairShare {
         &self.rates
     }
 
-    /// Finds all links and flows that are connected with `path`.
+    /// Finds the links of `path`, the flows on them, and all links that `matter` and flows that are connected with them
+    /// through such.
     pub(super) fn collect(
         &mut self,
         path: Path,
         flows_on: &[Vec<u32>],
         path_of: impl Fn(u32) -> Path,
+        matters: impl Fn(LinkId) -> bool,
     ) {
+        for &link in &self.links {
+            self.seen_link[link.0 as usize] = false;
+        }
         self.links.clear();
         self.rates.clear();
         for link in distinct(path) {
@@ -55,14 +61,11 @@ impl FairShare {
                 if !self.seen_flow[flow as usize] {
                     self.seen_flow[flow as usize] = true;
                     self.rates.push((flow, 0));
-                    for link in distinct(path_of(flow)) {
+                    for link in distinct(path_of(flow)).filter(|&link| matters(link)) {
                         self.see(link);
                     }
                 }
             }
-        }
-        for &link in &self.links {
-            self.seen_link[link.0 as usize] = false;
         }
         for &(flow, _) in &self.rates {
             self.seen_flow[flow as usize] = false;
@@ -86,7 +89,7 @@ impl FairShare {
             self.sharers[link.0 as usize] = 0;
         }
         for &(id, _) in &self.rates {
-            for link in distinct(flow(id).0) {
+            for link in distinct(flow(id).0).filter(|link| self.seen_link[link.0 as usize]) {
                 self.sharers[link.0 as usize] += 1;
             }
         }
@@ -124,7 +127,7 @@ impl FairShare {
                     let rate = if modest { limit } else { tightest }.max(1);
                     self.rates[i].1 = rate;
                     undecided -= 1;
-                    for link in distinct(path) {
+                    for link in distinct(path).filter(|link| self.seen_link[link.0 as usize]) {
                         let room = &mut self.room[link.0 as usize];
                         *room = room.saturating_sub(rate);
                         self.sharers[link.0 as usize] -= 1;

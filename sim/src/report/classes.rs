@@ -2,9 +2,10 @@
 
 use super::{SloReport, ratio};
 use crate::record::{Outcome, RequestRecord};
+use crate::sketch::Quantiles;
 use crate::stats::Summary;
 use conductor_core::config::{ClassConfig, ClassLimits, PolicyConfig};
-use conductor_core::ids::{ClassId, WorkflowId};
+use conductor_core::ids::WorkflowId;
 use conductor_core::units::Nanos;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -38,6 +39,54 @@ pub struct ClassReport {
     pub workflows_effective_ratio: f64,
 }
 
+/// What is counted of a class.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClassTally {
+    requests: u64,
+    completed: u64,
+    effective: u64,
+    /// Time of its prefills.
+    prefill: u128,
+    ttft: Quantiles,
+    e2e: Quantiles,
+    workflows: u64,
+    workflows_effective: u64,
+}
+
+impl ClassTally {
+    pub(super) fn add(&mut self, record: &RequestRecord) {
+        self.requests += 1;
+        self.prefill += u128::from(record.prefills().time.0);
+        self.ttft.extend(record.ttft);
+        if record.outcome == Outcome::Completed {
+            self.completed += 1;
+            self.e2e.extend(record.e2e());
+        }
+    }
+
+    /// A request was within its limits, or not.
+    pub(super) fn judge(&mut self, effective: bool) {
+        self.effective += u64::from(effective);
+    }
+
+    /// A workflow was as a whole.
+    pub(super) fn judge_workflow(&mut self, effective: bool) {
+        self.workflows += 1;
+        self.workflows_effective += u64::from(effective);
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.completed += other.completed;
+        self.effective += other.effective;
+        self.prefill += other.prefill;
+        self.ttft.merge(&other.ttft);
+        self.e2e.merge(&other.e2e);
+        self.workflows += other.workflows;
+        self.workflows_effective += other.workflows_effective;
+    }
+}
+
 /// When each workflow began: the first arrival of any of its steps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Beginnings(BTreeMap<WorkflowId, Nanos>);
@@ -55,54 +104,34 @@ impl Beginnings {
 
     /// True if the request completed within the limits of its class.
     pub(super) fn effective(&self, policy: &PolicyConfig, record: &RequestRecord) -> bool {
-        let (Outcome::Completed, Some(ttft), Some(e2e)) =
-            (record.outcome, record.ttft, record.e2e())
-        else {
-            return false;
-        };
         let workflow = record.workflow.and_then(|workflow| self.0.get(&workflow));
-        let since = match in_workflow(policy, record) {
-            true => *workflow.unwrap_or(&record.arrival),
-            false => record.arrival,
-        };
-        let limits = policy.class(record.class).limits;
-        limits.met(ttft, record.tbt, since, record.arrival + e2e)
+        effective(policy, record, *workflow.unwrap_or(&record.arrival))
     }
 }
 
-fn in_workflow(policy: &PolicyConfig, record: &RequestRecord) -> bool {
+/// True if the request completed within the limits of its class, its workflow having begun at `began`.
+pub(super) fn effective(policy: &PolicyConfig, record: &RequestRecord, began: Nanos) -> bool {
+    let (Outcome::Completed, Some(ttft), Some(e2e)) = (record.outcome, record.ttft, record.e2e())
+    else {
+        return false;
+    };
+    let since = match in_workflow(policy, record) {
+        true => began,
+        false => record.arrival,
+    };
+    let limits = policy.class(record.class).limits;
+    limits.met(ttft, record.tbt, since, record.arrival + e2e)
+}
+
+pub(super) fn in_workflow(policy: &PolicyConfig, record: &RequestRecord) -> bool {
     let limits = policy.class(record.class).limits;
     matches!(limits, ClassLimits::Workflow { .. })
 }
 
 /// One entry a class, in the policy's order; none for a policy that lists none.
-pub(super) fn reports(
-    policy: &PolicyConfig,
-    records: &[RequestRecord],
-    beginnings: &Beginnings,
-) -> Vec<ClassReport> {
-    if policy.classes == ClassConfig::only(policy.slo) {
-        return Vec::new();
-    }
-    let time = |record: &RequestRecord| record.prefills().time.as_secs_f64();
-    let all: f64 = records.iter().map(time).sum();
-    let class = |(i, class): (usize, &ClassConfig)| {
-        let own = || {
-            let id = ClassId(i as u8);
-            records.iter().filter(move |record| record.class == id)
-        };
-        let completed = || own().filter(|record| record.outcome == Outcome::Completed);
-        let effective = own().filter(|record| beginnings.effective(policy, record));
-        let requests = own().count() as u64;
-        // A workflow is as good as its worst step.
-        let mut workflows: BTreeMap<_, bool> = BTreeMap::new();
-        if let ClassLimits::Workflow { .. } = class.limits {
-            for record in own() {
-                let id = record.workflow.ok_or(record.id);
-                *workflows.entry(id).or_insert(true) &= beginnings.effective(policy, record);
-            }
-        }
-        let good = workflows.values().filter(|good| **good).count();
+pub(super) fn reports(policy: &PolicyConfig, tallies: &[ClassTally]) -> Vec<ClassReport> {
+    let all: u128 = tallies.iter().map(|tally| tally.prefill).sum();
+    let class = |(class, tally): (&ClassConfig, &ClassTally)| {
         let (slo, total) = match class.limits {
             ClassLimits::Answer(slo) => (Some(SloReport::of(slo)), None),
             ClassLimits::Workflow { total } | ClassLimits::Completion { total } => {
@@ -111,18 +140,21 @@ pub(super) fn reports(
         };
         ClassReport {
             name: class.name.clone(),
-            requests,
-            completed: completed().count() as u64,
-            rejected: requests - completed().count() as u64,
-            effective_ratio: ratio(effective.count() as f64, requests as f64),
-            prefill_share: ratio(own().map(time).sum(), all),
-            ttft_s: Summary::of(own().filter_map(|record| record.ttft).collect()),
-            e2e_s: Summary::of(completed().filter_map(RequestRecord::e2e).collect()),
+            requests: tally.requests,
+            completed: tally.completed,
+            rejected: tally.requests - tally.completed,
+            effective_ratio: ratio(tally.effective as f64, tally.requests as f64),
+            prefill_share: ratio(tally.prefill as f64, all as f64),
+            ttft_s: tally.ttft.summary(),
+            e2e_s: tally.e2e.summary(),
             slo,
             total_s: total,
-            workflows: workflows.len() as u64,
-            workflows_effective_ratio: ratio(good as f64, workflows.len() as f64),
+            workflows: tally.workflows,
+            workflows_effective_ratio: ratio(
+                tally.workflows_effective as f64,
+                tally.workflows as f64,
+            ),
         }
     };
-    policy.classes.iter().enumerate().map(class).collect()
+    policy.classes.iter().zip(tallies).map(class).collect()
 }

@@ -2,7 +2,10 @@
 
 use crate::record::{Outcome, RequestRecord};
 use crate::timeline::PoolSample;
+use conductor_core::ids::RequestId;
+use conductor_core::units::Tokens;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Correlation of the pools' loads, sampled every 15 s while requests arrive, as in v3 Fig 9: prefill load at a
 /// time with
@@ -71,35 +74,107 @@ pub fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     (spread > 0.0).then(|| sum(&|x, y| x * y) / spread)
 }
 
-/// Share of requests that were completed, at whichever try, by quartile of prompt length: shortest quarter first.
-/// Rejecting every long prompt is no success.
-#[must_use]
-pub(super) fn accepted_by_prompt_quartile(records: &[RequestRecord]) -> [f64; 4] {
-    let mut order: Vec<&RequestRecord> = records.iter().collect();
-    order.sort_by_key(|record| (record.input, record.id));
-    let quarter = |i: usize| {
-        let part = &order[order.len() * i / 4..order.len() * (i + 1) / 4];
-        let completed = part
-            .iter()
-            .filter(|record| record.outcome == Outcome::Completed)
-            .count();
-        if part.is_empty() {
-            0.0
-        } else {
-            completed as f64 / part.len() as f64
-        }
-    };
-    [0, 1, 2, 3].map(quarter)
+/// Up to so many requests quartiles of prompts are exact.
+const EXACT_MAX: usize = 1 << 20;
+
+/// Who was completed, by length of the prompt. Beyond [`EXACT_MAX`] requests there is one entry for each length, of
+/// which there are no more than a prompt may have tokens; of prompts of one length that are in two quartiles each
+/// quartile then has its share of those that were completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Prompts {
+    /// Each by length and number.
+    Each(Vec<(Tokens, RequestId, bool)>),
+    /// By length: how many, and how many of them were completed.
+    ByLength(BTreeMap<Tokens, (u64, u64)>),
 }
 
-/// Seconds of prefill for tries that were turned away after it, earlier tries of requests that succeeded included.
-#[must_use]
-pub(super) fn wasted_prefill_s(records: &[RequestRecord]) -> f64 {
-    let wasted = records
-        .iter()
-        .map(RequestRecord::wasted_prefill)
-        .filter(|wasted| !wasted.is_zero());
-    wasted.fold(0.0, |sum, wasted| sum + wasted.as_secs_f64())
+impl Default for Prompts {
+    fn default() -> Self {
+        Self::Each(Vec::new())
+    }
+}
+
+impl Prompts {
+    pub(super) fn add(&mut self, record: &RequestRecord) {
+        let completed = record.outcome == Outcome::Completed;
+        self.put(record.input, record.id, completed);
+        self.bound(EXACT_MAX);
+    }
+
+    fn put(&mut self, input: Tokens, id: RequestId, completed: bool) {
+        match self {
+            Self::Each(each) => each.push((input, id, completed)),
+            Self::ByLength(lengths) => {
+                let (count, complete) = lengths.entry(input).or_default();
+                *count += 1;
+                *complete += u64::from(completed);
+            }
+        }
+    }
+
+    fn bound(&mut self, most: usize) {
+        if let Self::Each(each) = self
+            && each.len() > most
+        {
+            let each = std::mem::take(each);
+            *self = Self::ByLength(BTreeMap::new());
+            for (input, id, completed) in each {
+                self.put(input, id, completed);
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        match other {
+            Self::Each(each) => {
+                for &(input, id, completed) in each {
+                    self.put(input, id, completed);
+                }
+                self.bound(EXACT_MAX);
+            }
+            Self::ByLength(others) => {
+                self.bound(0);
+                if let Self::Each(_) = self {
+                    *self = Self::ByLength(BTreeMap::new());
+                }
+                if let Self::ByLength(lengths) = self {
+                    for (&input, &(count, complete)) in others {
+                        let entry = lengths.entry(input).or_default();
+                        *entry = (entry.0 + count, entry.1 + complete);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Share of requests that were completed, at whichever try, by quartile of prompt length: shortest quarter first.
+    /// Rejecting every long prompt is no success.
+    pub(super) fn accepted_by_quartile(&self) -> [f64; 4] {
+        match self {
+            Self::Each(each) => {
+                let mut order = each.clone();
+                order.sort_unstable();
+                [0, 1, 2, 3].map(|i| {
+                    let part = &order[order.len() * i / 4..order.len() * (i + 1) / 4];
+                    let completed = part.iter().filter(|entry| entry.2).count();
+                    super::ratio(completed as f64, part.len() as f64)
+                })
+            }
+            Self::ByLength(lengths) => {
+                let all: u64 = lengths.values().map(|entry| entry.0).sum();
+                [0, 1, 2, 3].map(|i| {
+                    let (from, to) = (all * i / 4, all * (i + 1) / 4);
+                    let (mut before, mut completed) = (0, 0.0);
+                    for &(count, complete) in lengths.values() {
+                        let inside = to.min(before + count).saturating_sub(from.max(before));
+                        completed += complete as f64 * (inside as f64 / count as f64);
+                        before += count;
+                    }
+                    super::ratio(completed, (to - from) as f64)
+                })
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -123,5 +198,25 @@ mod tests {
             found.lag_30_s > 0.999 && found.lag_0_s.abs() < 0.1 && found.lag_minus_30_s < -0.9,
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn quartiles_by_length_are_those_of_each() {
+        let mut each = Prompts::default();
+        for i in 0..8_000_u64 {
+            // Eighty of each length: no length is in two quartiles.
+            each.put(Tokens(1 + i % 100), RequestId(i), i % 7 < 3 || i % 100 > 60);
+        }
+        let mut lengths = each.clone();
+        lengths.bound(0);
+        assert!(matches!(lengths, Prompts::ByLength(_)));
+        let mut merged = each.clone();
+        merged.merge(&lengths);
+        for other in [lengths, merged] {
+            let (found, exact) = (other.accepted_by_quartile(), each.accepted_by_quartile());
+            for (found, exact) in found.into_iter().zip(exact) {
+                assert!((found - exact).abs() < 1e-9, "{found} for {exact}");
+            }
+        }
     }
 }

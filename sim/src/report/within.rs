@@ -4,6 +4,7 @@
 //! Not here: both limits together (`effective_ratio`).
 
 use crate::record::{Outcome, RequestRecord};
+use conductor_core::config::Slo;
 use conductor_core::units::Nanos;
 use serde::Serialize;
 
@@ -30,46 +31,83 @@ pub struct TbtWithin {
     pub ms_1000: f64,
 }
 
-impl TbtWithin {
-    /// Of these records.
-    #[must_use]
-    pub fn of(records: &[RequestRecord]) -> Self {
-        let mut tbt: Vec<Nanos> = completed(records).filter_map(|record| record.tbt).collect();
-        tbt.sort_unstable();
-        let within = |millis: u64| {
-            let limit = Nanos(millis * 1_000_000);
-            let met = tbt.partition_point(|tbt| *tbt <= limit);
-            super::ratio(met as f64, tbt.len() as f64)
-        };
-        Self {
-            ms_50: within(50),
-            ms_70: within(70),
-            ms_90: within(90),
-            ms_100: within(100),
-            ms_150: within(150),
-            ms_200: within(200),
-            ms_300: within(300),
-            ms_500: within(500),
-            ms_1000: within(1000),
+/// The limits of [`TbtWithin`], in milliseconds.
+const LIMITS_MS: [u64; 9] = [50, 70, 90, 100, 150, 200, 300, 500, 1000];
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Within {
+    requests: u64,
+    ttft: u64,
+    tbt: u64,
+    /// Completed requests with a gap, and how many of them are within each of the limits.
+    with_gap: u64,
+    within: [u64; LIMITS_MS.len()],
+}
+
+impl Within {
+    pub(super) fn add(&mut self, record: &RequestRecord, slo: Slo) {
+        self.requests += 1;
+        if record.outcome != Outcome::Completed {
+            return;
+        }
+        self.ttft += u64::from(record.ttft.is_some_and(|ttft| ttft <= slo.ttft));
+        self.tbt += u64::from(record.tbt.is_none_or(|tbt| tbt <= slo.tbt));
+        if let Some(tbt) = record.tbt {
+            self.with_gap += 1;
+            for (within, limit) in self.within.iter_mut().zip(LIMITS_MS) {
+                *within += u64::from(tbt <= Nanos::from_millis(limit));
+            }
         }
     }
-}
 
-/// Share of all requests that completed with a first token within `limit`.
-pub(super) fn ttft_share(records: &[RequestRecord], limit: Nanos) -> f64 {
-    let met = completed(records).filter(|record| record.ttft.is_some_and(|ttft| ttft <= limit));
-    super::ratio(met.count() as f64, records.len() as f64)
-}
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.ttft += other.ttft;
+        self.tbt += other.tbt;
+        self.with_gap += other.with_gap;
+        for (within, other) in self.within.iter_mut().zip(other.within) {
+            *within += other;
+        }
+    }
 
-/// Share of all requests that completed with a TBT within `limit`; one without a gap meets it.
-pub(super) fn tbt_share(records: &[RequestRecord], limit: Nanos) -> f64 {
-    let met = completed(records).filter(|record| record.tbt.is_none_or(|tbt| tbt <= limit));
-    super::ratio(met.count() as f64, records.len() as f64)
-}
+    /// Share of all requests that completed with a first token within the policy's limit.
+    pub(super) fn ttft_share(&self) -> f64 {
+        super::ratio(self.ttft as f64, self.requests as f64)
+    }
 
-fn completed(records: &[RequestRecord]) -> impl Iterator<Item = &RequestRecord> {
-    let completed = |record: &&RequestRecord| record.outcome == Outcome::Completed;
-    records.iter().filter(completed)
+    /// Share of all requests that completed with a TBT within the policy's limit; one without a gap meets it.
+    pub(super) fn tbt_share(&self) -> f64 {
+        super::ratio(self.tbt as f64, self.requests as f64)
+    }
+
+    pub(super) fn report(&self) -> TbtWithin {
+        let shares = self
+            .within
+            .map(|within| super::ratio(within as f64, self.with_gap as f64));
+        let [
+            ms_50,
+            ms_70,
+            ms_90,
+            ms_100,
+            ms_150,
+            ms_200,
+            ms_300,
+            ms_500,
+            ms_1000,
+        ] = shares;
+        TbtWithin {
+            ms_50,
+            ms_70,
+            ms_90,
+            ms_100,
+            ms_150,
+            ms_200,
+            ms_300,
+            ms_500,
+            ms_1000,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,17 +139,28 @@ mod tests {
             record(400, Some(101)),
         ];
         let is = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}");
-        let found = TbtWithin::of(&records);
+        let slo = |ttft_ms, tbt_ms| Slo {
+            ttft: Nanos::from_millis(ttft_ms),
+            tbt: Nanos::from_millis(tbt_ms),
+        };
+        let of = |records: &[RequestRecord], slo| {
+            let mut within = Within::default();
+            records.iter().for_each(|record| within.add(record, slo));
+            within
+        };
+        let within = of(&records, slo(200, 100));
+        let found = within.report();
         is(found.ms_50, 1.0 / 3.0);
         is(found.ms_100, 2.0 / 3.0);
         is(found.ms_150, 1.0);
         is(found.ms_1000, 1.0);
-        is(tbt_share(&records, Nanos(100_000_000)), 0.75);
-        is(ttft_share(&records, Nanos(200_000_000)), 0.5);
+        is(within.tbt_share(), 0.75);
+        is(within.ttft_share(), 0.5);
         // Who is turned away after the prefill has a first token, and is within nothing.
         records[0].outcome = Outcome::RejectedAfterPrefill;
-        is(ttft_share(&records, Nanos(200_000_000)), 0.25);
-        is(TbtWithin::of(&records).ms_50, 0.0);
-        assert_eq!(TbtWithin::of(&[]), TbtWithin::default());
+        let within = of(&records, slo(200, 100));
+        is(within.ttft_share(), 0.25);
+        is(within.report().ms_50, 0.0);
+        assert_eq!(Within::default().report(), TbtWithin::default());
     }
 }

@@ -10,6 +10,9 @@ use std::borrow::Cow;
 /// How deep the value of an unknown field may nest.
 const MAX_DEPTH: usize = 64;
 
+/// Every number of so many digits fits 64 bits.
+const DIGITS_THAT_FIT: usize = 19;
+
 /// A place in one line.
 pub(crate) struct Scanner<'a> {
     text: &'a str,
@@ -160,14 +163,20 @@ impl<'a> Scanner<'a> {
     pub(crate) fn whole(&mut self) -> Option<u64> {
         self.peek();
         let digits = &self.text.as_bytes()[self.at..];
-        let mut value: u64 = 0;
-        let mut length = 0;
-        while let Some(digit @ b'0'..=b'9') = digits.get(length) {
-            value = value
-                .checked_mul(10)?
-                .checked_add(u64::from(digit - b'0'))?;
-            length += 1;
-        }
+        let length = digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        let mut digit = digits[..length].iter().map(|digit| u64::from(digit - b'0'));
+        let value = if length <= DIGITS_THAT_FIT {
+            digit.fold(0_u64, |value, digit| {
+                value.wrapping_mul(10).wrapping_add(digit)
+            })
+        } else {
+            digit.try_fold(0_u64, |value, digit| {
+                value.checked_mul(10)?.checked_add(digit)
+            })?
+        };
         let leading_zero = length > 1 && digits[0] == b'0';
         let goes_on = matches!(digits.get(length), Some(b) if !matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\r'));
         if length == 0 || leading_zero || goes_on {

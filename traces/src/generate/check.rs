@@ -49,6 +49,23 @@ pub(super) fn check(workload: &Workload) -> Result<(), WorkloadError> {
         1e6,
         "seconds from 0 to 1e6",
     )?;
+    if let Some(curve) = &workload.arrivals.diurnal {
+        let points = &curve.points;
+        let valid = points.iter().all(|point| (0.0..=1e9).contains(point));
+        ensure(
+            (1..=1440).contains(&points.len()) && valid && points.iter().sum::<f64>() > 1e-9,
+            "arrivals.diurnal.points",
+            "1 to 1440 numbers from 0 to 1e9, not all 0",
+            || format!("{points:?}"),
+        )?;
+        within(
+            "arrivals.diurnal.period_s",
+            curve.period_s,
+            1.0,
+            1e7,
+            "seconds from 1 to 1e7",
+        )?;
+    }
     if let Some(surge) = workload.arrivals.surge {
         within(
             "arrivals.surge.deviation",

@@ -97,6 +97,8 @@ pub fn fit(
         arrivals: Arrivals {
             process: Process::Poisson,
             grid_s,
+            // An hour of a trace says nothing about a day.
+            diurnal: None,
             surge: surge(&rows, grid_s),
             warmup_s: if turns.is_some() {
                 round(duration_s, 1.0)

@@ -10,6 +10,7 @@
 
 mod calibrate;
 mod check;
+mod diurnal;
 mod fit;
 mod lineage;
 mod load;
@@ -23,6 +24,7 @@ mod stream;
 mod surge;
 mod table;
 
+pub use diurnal::Diurnal;
 pub use fit::{FitError, fit};
 pub use load::builtin_names;
 pub use population::Population;

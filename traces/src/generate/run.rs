@@ -3,6 +3,7 @@
 //! Memory grows with the live sessions only (rate times their mean duration), never with the length of the run.
 //! Blocks are numbered from zero in order of first appearance, as in Mooncake's traces.
 
+use super::diurnal::Day;
 use super::population::{Population, turns_per_session};
 use super::session::{FRESH, Session};
 use super::spec::{Process, Workload};
@@ -13,7 +14,7 @@ use conductor_core::ids::{BlockHash, ClassId, WorkflowId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 /// How much of a workload is generated, and how dense.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,17 +39,21 @@ pub struct Generator {
     /// Decides whose session starts, where there are several sources.
     turnstile: Strata,
     clock: Option<Clock>,
+    day: Option<Day>,
     /// Mean distance of session starts, in seconds.
     distance_s: f64,
     /// Session starts so far.
     started: u64,
-    /// When the next session starts, on the inner clock, which begins `warmup` before the run's.
+    /// When the next session would start if all hours of the day were alike,
+    next_even_s: f64,
+    /// and when it does, on the inner clock, which begins `warmup` before the run's.
     next_start_s: f64,
     warmup: Nanos,
     grid: Nanos,
-    /// Next turns of live sessions, by time and number of session.
-    due: BinaryHeap<Reverse<(Nanos, u64)>>,
-    live: BTreeMap<u64, Session>,
+    /// Next turns of live sessions, by time and number of session, with the session's place.
+    due: BinaryHeap<Reverse<(Nanos, u64, u32)>>,
+    live: Vec<Option<Box<Session>>>,
+    free: Vec<u32>,
     next_block: u64,
     requests_left: u64,
     end: Nanos,
@@ -95,18 +100,25 @@ impl Workload {
             turnstile: Strata::new(seed, LANE * mixture.len() as u64),
             sources: sources(mixture, seed),
             clock: self.arrivals.surge.map(|surge| Clock::new(surge, seed)),
+            day: self
+                .arrivals
+                .diurnal
+                .as_ref()
+                .map(|curve| Day::new(curve, self.arrivals.warmup_s)),
+            next_even_s: 0.0,
             started: 0,
             next_start_s: 0.0,
             warmup: seconds(self.arrivals.warmup_s),
             grid: seconds(self.arrivals.grid_s),
             due: BinaryHeap::new(),
-            live: BTreeMap::new(),
+            live: Vec::new(),
+            free: Vec::new(),
             next_block: 0,
             requests_left: requests,
             end: options.duration.unwrap_or(Nanos::MAX),
             workload: self.clone(),
         };
-        generator.next_start_s = generator.draw_distance();
+        generator.go_on();
         generator
     }
 }
@@ -133,22 +145,27 @@ fn sources(mixture: Vec<Population>, seed: u64) -> Vec<Source> {
 }
 
 impl Generator {
-    fn draw_distance(&mut self) -> f64 {
-        match self.workload.arrivals.process {
+    /// Draws when the next session starts.
+    fn go_on(&mut self) {
+        self.next_even_s += match self.workload.arrivals.process {
             Process::Poisson => self.arrivals.exponential() * self.distance_s,
             Process::Deterministic => self.distance_s,
-        }
+        };
+        self.next_start_s = match &mut self.day {
+            Some(day) => day.map(self.next_even_s) + self.workload.arrivals.warmup_s,
+            None => self.next_even_s,
+        };
     }
 
-    /// The next turn of any session, on the inner clock.
-    fn next_turn(&mut self) -> Option<(Nanos, u64)> {
+    /// The next turn of any session, on the inner clock, with the session's number and place.
+    fn next_turn(&mut self) -> Option<(Nanos, u64, u32)> {
         let start = Nanos::from_secs_f64(self.next_start_s)?;
         if let Some(Reverse(first)) = self.due.peek()
             && first.0 <= start
         {
             return self.due.pop().map(|Reverse(turn)| turn);
         }
-        self.next_start_s += self.draw_distance();
+        self.go_on();
         let place = self.next_source();
         self.started += 1;
         let source = &mut self.sources[place];
@@ -162,8 +179,12 @@ impl Generator {
             number,
             point,
         );
-        self.live.insert(number, session);
-        Some((start, number))
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.live.push(None);
+            self.live.len() as u32 - 1
+        });
+        self.live[place as usize] = Some(Box::new(session));
+        Some((start, number, place))
     }
 
     /// Whose session starts next.
@@ -238,8 +259,8 @@ impl Iterator for Generator {
             return None;
         }
         loop {
-            let (at, number) = self.next_turn()?;
-            let mut session = self.live.remove(&number)?;
+            let (at, number, place) = self.next_turn()?;
+            let mut session = self.live[place as usize].take()?;
             let source = (number / LANE) as usize;
             let request = (at >= self.warmup).then(|| {
                 let even = at - self.warmup;
@@ -251,11 +272,12 @@ impl Iterator for Generator {
                 };
                 self.request(rounded, number, &mut session)
             });
-            if let Some(gap) =
-                session.advance(&self.sources[source].population, self.workload.rules())
-            {
-                self.due.push(Reverse((at + gap, number)));
-                self.live.insert(number, session);
+            match session.advance(&self.sources[source].population, self.workload.rules()) {
+                Some(gap) => {
+                    self.due.push(Reverse((at + gap, number, place)));
+                    self.live[place as usize] = Some(session);
+                }
+                None => self.free.push(place),
             }
             let Some(request) = request else { continue };
             if request.arrival >= self.end {

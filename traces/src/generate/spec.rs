@@ -7,6 +7,7 @@
 //!
 //! Not here: reading it (`load`), its ranges (`check`), drawing from it (`session`, `run`).
 
+use super::diurnal::Diurnal;
 use super::population::Population;
 use super::table::Table;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,9 @@ pub struct Arrivals {
     /// and later turns is steady from the start.
     #[serde(default)]
     pub warmup_s: f64,
+    /// How the rate at which sessions start goes up and down over a day; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diurnal: Option<Diurnal>,
     /// Swings of the whole platform's rate; absent where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surge: Option<Surge>,

@@ -65,7 +65,7 @@ impl PrefillPolicy for LeastTtft {
             depths.map(move |depth| cx.work(policy, node, depth))
         });
         let least_work = least_work.min()?;
-        for &node in cx.books.by_free() {
+        for node in cx.books.by_free() {
             let free_at = cx.books.free_at(node);
             let bound = (free_at.saturating_sub(cx.now) + least_work, free_at, node);
             if winner.is_some_and(|rank| bound > rank) {
@@ -124,7 +124,7 @@ mod tests {
             let costs = cluster.estimate();
             let chain: Vec<BlockHash> = (0..u64::from(blocks)).map(BlockHash).collect();
             let mut index = BlockIndex::new(9, 100, 100);
-            let mut books = PrefillBooks::new(9);
+            let mut books = PrefillBooks::new(9, false);
             for (i, (&held, &(work, runs))) in held.iter().zip(&work).enumerate() {
                 let node = NodeId(i as u16);
                 books.node_up(node, Nanos(0));

@@ -54,7 +54,7 @@ pub struct LeastLoaded;
 
 impl PrefillPolicy for LeastLoaded {
     fn place(&mut self, cx: &PrefillContext<'_>) -> Option<Placement> {
-        cx.books.by_count().first().map(|&node| cx.placement(node))
+        cx.books.by_count().next().map(|node| cx.placement(node))
     }
 }
 
@@ -65,7 +65,7 @@ pub struct LeastQueued;
 impl PrefillPolicy for LeastQueued {
     fn place(&mut self, cx: &PrefillContext<'_>) -> Option<Placement> {
         let mut best: Option<(Nanos, NodeId)> = None;
-        for &node in cx.books.by_free() {
+        for node in cx.books.by_free() {
             // No queue is shorter than this, and the nodes that follow have no less.
             let least = cx.books.free_at(node).saturating_sub(cx.now);
             if best.is_some_and(|(queue, _)| least >= queue) {
