@@ -82,6 +82,32 @@ pub struct Point {
     pub seeds: Option<u64>,
     /// Unit of both.
     pub unit: String,
+    /// How the simulated value compares, if there is a published one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<PointVerdict>,
+}
+
+/// A simulated value beside the published one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PointVerdict {
+    /// How far it is from it, as a share of it; none of 0.
+    pub error: Option<f64>,
+    /// How far it may be, likewise.
+    pub tolerance: f64,
+    /// Whether it is no further.
+    pub holds: bool,
+}
+
+impl PointVerdict {
+    /// Judges a value; what is not a number does not hold.
+    fn of(published: f64, simulated: f64, tolerance: f64) -> Self {
+        let error = (simulated - published) / published.abs();
+        Self {
+            error: Some(error).filter(|error| error.is_finite()),
+            tolerance,
+            holds: (simulated - published).abs() <= tolerance * published.abs(),
+        }
+    }
 }
 
 /// A check, judged.
@@ -136,6 +162,7 @@ impl ExperimentReport {
                 ci95: None,
                 seeds: None,
                 unit: String::new(),
+                verdict: None,
             });
             let bracket = fit.bracket;
             let limits = Limits {
@@ -161,12 +188,17 @@ impl ExperimentReport {
             spec,
             numbers: &numbers,
         };
-        points.extend(spec.published.iter().map(|row| Point {
-            series: row.series.clone(),
-            x: row.x.clone(),
-            published: Some(row.value),
-            unit: row.unit.clone(),
-            ..cells.point(row.run, &row.metric, row.scale)
+        points.extend(spec.published.iter().map(|row| {
+            let found = cells.point(row.run, &row.metric, row.scale);
+            let verdict = PointVerdict::of(row.value, found.simulated, row.tolerance);
+            Point {
+                series: row.series.clone(),
+                x: row.x.clone(),
+                published: Some(row.value),
+                unit: row.unit.clone(),
+                verdict: Some(verdict),
+                ..found
+            }
         }));
         points.extend(spec.curves.iter().map(|row| Point {
             series: row.series.clone(),
@@ -219,6 +251,7 @@ impl Cells<'_> {
             ci95: found.ci95,
             seeds: self.spec.seeds,
             unit: String::new(),
+            verdict: None,
         }
     }
 

@@ -9,11 +9,13 @@
 
 mod error;
 mod key;
+mod locate;
 mod parse;
 mod plot;
 mod text;
 
 pub use error::SpecError;
+pub(crate) use error::in_plain_words;
 pub use key::{Key, Part, Value};
 pub use plot::{
     BarsPlot, BoxPlot, CdfPlot, Distribution, HeatPlot, Line, LinesPanel, LinesPlot, LoadsPlot,
@@ -24,6 +26,7 @@ use crate::error::ExperimentError;
 use crate::fit::Bracket;
 use crate::inputs::{self, InputError};
 use crate::metric::Metric;
+use crate::nearest::hint;
 use crate::search::{Condition, Range};
 use crate::watch::Watch;
 use std::path::{Path, PathBuf};
@@ -82,6 +85,8 @@ pub struct Spec {
     pub source: String,
     /// What is assumed, and why.
     pub description: String,
+    /// True if it takes long: it runs with all others only when asked for.
+    pub heavy: bool,
     /// What kind of runs it has.
     pub kind: RunKind,
     /// Blocks whose copies are counted, if any.
@@ -196,6 +201,8 @@ pub struct Published {
     pub scale: f64,
     /// The published value.
     pub value: f64,
+    /// How far the simulated value may be from it, as a share of it.
+    pub tolerance: f64,
     /// Its unit.
     pub unit: String,
     /// Where it is published, and how it was read.
@@ -310,6 +317,8 @@ pub struct SpecInfo {
     pub title: String,
     /// See [`Spec::source`].
     pub source: String,
+    /// See [`Spec::heavy`].
+    pub heavy: bool,
     /// How many runs it has, each seed counted, those of a fit or a search not.
     pub runs: usize,
 }
@@ -325,21 +334,27 @@ pub fn list() -> Vec<SpecInfo> {
             name: spec.name,
             title: spec.title,
             source: spec.source,
+            heavy: spec.heavy,
         }
     };
     BUILT_IN.iter().map(built_in).collect()
 }
 
 impl Spec {
+    /// How far a simulated value may be from the published one, as a share of it, where nothing else is said. ASSUMED,
+    /// and the same for all values, whatever holds with it: a tenth.
+    pub const TOLERANCE: f64 = 0.1;
+
     /// A built-in experiment by name.
     ///
     /// # Errors
     /// If there is none of that name; the message lists all.
     pub fn builtin(name: &str) -> Result<Self, ExperimentError> {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+            let hint = hint(name, BUILT_IN.map(|(known, _)| known));
             let known = BUILT_IN.map(|(known, _)| known).join(", ");
             let name = name.to_string();
-            return Err(ExperimentError::Unknown { name, known });
+            return Err(ExperimentError::Unknown { name, hint, known });
         };
         Ok(Self::parse(text)?)
     }

@@ -1,5 +1,6 @@
 //! Tests of experiments, in one binary. None needs a real trace.
 
+mod caching;
 mod figures;
 mod fitting;
 mod overload;
