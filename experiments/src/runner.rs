@@ -75,7 +75,7 @@ impl<'a> Sweep<'a> {
         for place in 0..total {
             match spec.kind {
                 RunKind::Pool => drop(sweep.pool_job(place)?),
-                RunKind::Simulation => drop(sweep.job(place, low.or(sweep.lowest(place)))?),
+                RunKind::Simulation => drop(sweep.job(place, low.or_else(|| sweep.lowest(place)))?),
             }
         }
         Ok(sweep)
