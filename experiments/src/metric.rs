@@ -3,9 +3,10 @@
 //! any are watched.
 
 use crate::nearest::hint;
+use crate::outcome::Simulated;
 use crate::pool::PoolReport;
 use crate::search::Answer;
-use crate::spec::RunKind;
+use crate::spec::{Distribution, RunKind};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::ids::BlockHash;
 use conductor_core::units::Nanos;
@@ -40,6 +41,14 @@ impl Metric {
     /// A number that a search has found, if it is one.
     pub(crate) fn of_search(path: &str) -> Option<Self> {
         let known = Answer::NAMES.contains(&path);
+        known.then(|| Self(path.to_string()))
+    }
+
+    /// A quartile or whisker of a distribution over requests, if it is one.
+    pub(crate) fn of_quartiles(path: &str) -> Option<Self> {
+        let (of, quartile) = path.split_once('.')?;
+        let known = Distribution::ALL.iter().any(|known| known.name() == of)
+            && Simulated::QUARTILES.contains(&quartile);
         known.then(|| Self(path.to_string()))
     }
 

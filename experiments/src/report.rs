@@ -55,6 +55,8 @@ pub struct ExperimentReport {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunReport>,
+    /// Of each of them, numbers that its report does not have.
+    pub(crate) quartiles: Vec<Vec<(String, f64)>>,
     pub(crate) pools: Vec<PoolReport>,
     /// As many as runs, or none.
     pub(crate) searches: Vec<Answer>,
@@ -143,6 +145,7 @@ impl ExperimentReport {
     pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, found: Found) -> Self {
         let of_runs = found.runs.iter().enumerate().map(|(run, report)| {
             let mut numbers = metric::numbers(report);
+            numbers.extend(found.quartiles[run].iter().cloned());
             let answer = found.searches.get(run).map(Answer::numbers);
             let answer = answer.into_iter().flatten();
             numbers.extend(answer.map(|(name, number)| (name.to_string(), number)));
@@ -189,7 +192,11 @@ impl ExperimentReport {
             numbers: &numbers,
         };
         points.extend(spec.published.iter().map(|row| {
-            let found = cells.point(row.run, &row.metric, row.scale);
+            let mut found = cells.point(row.run, &row.metric, row.scale);
+            if !row.to.is_empty() {
+                found.simulated /= cells.mean_over(&row.to, &row.metric);
+                found.ci95 = None;
+            }
             let verdict = PointVerdict::of(row.value, found.simulated, row.tolerance);
             Point {
                 series: row.series.clone(),
@@ -238,6 +245,12 @@ impl Cells<'_> {
         let reports = &self.numbers[run * repeats..(run + 1) * repeats];
         let values = reports.iter().map(|numbers| metric.among(numbers) * scale);
         values.collect()
+    }
+
+    /// The mean of a metric over runs and their seeds.
+    fn mean_over(&self, runs: &[usize], metric: &Metric) -> f64 {
+        let values = runs.iter().flat_map(|&run| self.values(run, metric, 1.0));
+        Estimate::of(&values.collect::<Vec<_>>()).mean
     }
 
     /// A point that has yet to be named.

@@ -158,19 +158,25 @@ fn searches(report: &ExperimentReport) -> String {
 /// what a number is called, as `speed` is.
 fn raw(report: &ExperimentReport) -> String {
     let mut text = String::new();
-    for (i, numbers) in report.numbers.iter().enumerate() {
-        if i == 0 {
-            let axes = report
-                .spec
-                .axes
-                .iter()
-                .map(|axis| cell(&format!("axis {}", axis.name)));
-            let names = numbers.iter().map(|(name, _)| cell(name));
-            line(&mut text, axes.chain(names));
+    // Not every run has every number: a capacity may be infinite. What one does not have is empty.
+    let mut names: Vec<&str> = Vec::new();
+    for numbers in &report.numbers {
+        for (place, (name, _)) in numbers.iter().enumerate() {
+            if names.get(place) != Some(&name.as_str()) && !names.contains(&name.as_str()) {
+                names.insert(place.min(names.len()), name);
+            }
         }
+    }
+    let axes = report.spec.axes.iter();
+    let axes = axes.map(|axis| cell(&format!("axis {}", axis.name)));
+    line(&mut text, axes.chain(names.iter().map(|name| cell(name))));
+    for (i, numbers) in report.numbers.iter().enumerate() {
         let values = report.spec.values_of(i / report.spec.repeats()).into_iter();
         let values = values.map(|value| cell(&value.to_string()));
-        let numbers = numbers.iter().map(|(_, number)| number.to_string());
+        let numbers = names.iter().map(|name| {
+            let found = numbers.iter().find(|(known, _)| known == name);
+            found.map_or_else(String::new, |(_, number)| number.to_string())
+        });
         line(&mut text, values.chain(numbers));
     }
     text

@@ -154,6 +154,7 @@ impl<'a> Sweep<'a> {
             of,
             values: run.distribution(of).to_vec(),
         }));
+        found.quartiles.push(run.quartiles());
         let series = run.replicas.map(|samples| ReplicaSeries {
             run: place,
             samples,

@@ -39,7 +39,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 32] = built_in![
+const BUILT_IN: [(&str, &str); 38] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -72,6 +72,12 @@ const BUILT_IN: [(&str, &str); 32] = built_in![
     "real-75",
     "throughput-525",
     "throughput-datasets",
+    "rates-arxiv-summarization",
+    "rates-l-eval",
+    "rates-simulated-16k",
+    "rates-simulated-64k",
+    "cache-policies",
+    "prefill-latency",
 ];
 
 /// A parsed experiment.
@@ -197,7 +203,9 @@ pub struct Published {
     pub run: usize,
     /// Its metric.
     pub metric: Metric,
-    /// The published value is the metric times this (a percentage: 100).
+    /// The runs over whose mean the metric is taken, if it is published as a multiple of that.
+    pub to: Vec<usize>,
+    /// The published value is the metric, or that quotient, times this (a percentage: 100).
     pub scale: f64,
     /// The published value.
     pub value: f64,

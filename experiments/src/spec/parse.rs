@@ -125,7 +125,10 @@ impl Parser<'_> {
 
     /// A metric of a run, or what was found by a search.
     fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
-        match Metric::of_search(path.get_ref()).filter(|_| self.searches) {
+        let quartiles = || Metric::of_quartiles(path.get_ref());
+        let quartiles = || quartiles().filter(|_| self.kind == RunKind::Simulation);
+        let found = Metric::of_search(path.get_ref()).filter(|_| self.searches);
+        match found.or_else(quartiles) {
             Some(metric) => Ok(metric),
             None => self.run_metric(path, whose),
         }
@@ -318,6 +321,10 @@ impl Parser<'_> {
         let own = own.map(|own| self.tolerance(own, "published.tolerance"));
         Ok(Published {
             tolerance: own.unwrap_or(Ok(tolerance))?,
+            to: match &row.to {
+                Some(to) => self.select(&[to.get_ref()])?,
+                None => Vec::new(),
+            },
             run: self.one("published.at", &row.at, &[row.at.get_ref()])?,
             metric: self.metric(&row.metric, "published.metric")?,
             series: row.series,

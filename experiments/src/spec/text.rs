@@ -165,6 +165,8 @@ pub(super) struct PublishedText {
     pub(super) x: Value,
     pub(super) at: Spanned<Values>,
     pub(super) metric: Spanned<String>,
+    /// The metric is compared as a quotient: over its mean over these runs.
+    pub(super) to: Option<Spanned<Values>>,
     #[serde(default = "one")]
     pub(super) scale: f64,
     pub(super) value: f64,

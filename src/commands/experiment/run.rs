@@ -65,12 +65,17 @@ pub(super) fn run(args: &ExperimentRunArgs) -> Result<(), Failure> {
         render::print_json(&account.json(json!({ "experiments": reports })))?;
     }
     // Last, so that what else lies in the folder cannot take away what was printed.
-    if let Some(folder) = args.out.as_deref().filter(|_| !reports.is_empty()) {
-        let path = page::write(folder)?;
-        account.write(folder)?;
+    let written = match args.out.as_deref().filter(|_| !reports.is_empty()) {
+        Some(folder) => account
+            .write(folder)
+            .and_then(|()| page::write(folder).map(Some)),
+        None => Ok(None),
+    };
+    if let Ok(Some(path)) = &written {
         eprintln!("conductor: the report is {}", path.display());
     }
-    account.close()
+    account.close()?;
+    written.map(drop)
 }
 
 /// The experiments that were asked for.
