@@ -350,3 +350,74 @@ fn what_fails_does_not_stop_the_others() {
     assert_eq!(call.meters["wider"].done, 12);
     assert!(dir.path().join("wider/experiment.json").is_file());
 }
+
+/// A value may be published as a multiple of what other runs have, and be a quartile.
+#[test]
+fn published_values_are_judged_one_by_one() {
+    let row = |series: &str, rest: &str| {
+        format!(
+            "[[published]]\nseries = \"{series}\"\nx = 1\nat = {{ rate = 1.0, policy = \"random\" }}\n\
+             unit = \"\"\nsource = \"s\"\n{rest}\n"
+        )
+    };
+    let rows = [
+        row(
+            "itself",
+            "metric = \"ttft_s.mean\"\nto = { rate = 1.0, policy = \"random\" }\nvalue = 1",
+        ),
+        row(
+            "half of it",
+            "metric = \"ttft_s.mean\"\nto = { rate = 1.0, policy = \"random\" }\nscale = 0.5\nvalue = 1",
+        ),
+        row(
+            "half, within",
+            "metric = \"ttft_s.mean\"\nto = { rate = 1.0, policy = \"random\" }\nscale = 0.5\nvalue = 1\ntolerance = 0.5",
+        ),
+        row(
+            "over all rates",
+            "metric = \"ttft_s.q1\"\nto = { policy = \"random\" }\nvalue = 1",
+        ),
+    ];
+    let text = WIDER.replace("[[checks]]", &format!("{}\n[[checks]]", rows.concat()));
+    let spec = Spec::parse(&text).expect("parses");
+    let report = conductor_experiments::run(&spec, &jobs(2)).expect("runs");
+    let judged = report.points.iter().map(|point| {
+        let verdict = point.verdict.expect("published");
+        (
+            point.series.as_str(),
+            verdict.holds,
+            verdict.error.map(|error| format!("{error:.2}")),
+        )
+    });
+    let judged: Vec<_> = judged.collect();
+    assert_eq!(judged[0], ("itself", true, Some("0.00".into())));
+    assert_eq!(judged[1], ("half of it", false, Some("-0.50".into())));
+    assert_eq!(judged[2], ("half, within", true, Some("-0.50".into())));
+    // The quartile of the lowest rate is below the mean over all.
+    assert!(
+        (0.01..1.0).contains(&report.points[3].simulated),
+        "{:?}",
+        report.points[3]
+    );
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = write_results(dir.path(), &report).expect("written");
+    let table = fs::read_to_string(folder.join("verdicts.csv")).expect("there");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 1 + 4 + 1);
+    assert_eq!(
+        lines[2],
+        "wider,value,half of it,1,,1,0.5,,-50.00,10.00,,,false,s"
+    );
+    assert!(
+        lines[5].starts_with("wider,requirement,random is slower,order,,,"),
+        "{}",
+        lines[5]
+    );
+    conductor_experiments::verdicts::collect(dir.path(), &[folder]).expect("written");
+    let page = fs::read_to_string(dir.path().join("verdicts.md")).expect("there");
+    assert!(page.contains("| wider | 2 of 4 |"), "{page}");
+    assert!(
+        page.contains("| half, within | 1 | 1.000 | 0.500 | -50.0 % | within 50 % | yes |"),
+        "{page}"
+    );
+}
