@@ -97,7 +97,7 @@ for ((i = 0; i < 100; i++)); do
   [ "$(sinfo --noheader --format=%t 2>/dev/null)" = idle ] && break
   sleep 0.3
 done
-sinfo --format='partition %P, node %N, %c processors, %t'
+sinfo --noheader --format='partition %P, node %N, %c processors, %t'
 
 cd "$work"
 small=$here/small.toml
