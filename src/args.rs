@@ -408,7 +408,7 @@ pub(crate) struct ExperimentRunArgs {
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
     /// With --all, also those that take long ("heavy" in `experiment list`).
-    #[arg(long, requires = "all")]
+    #[arg(long, requires = "all", conflicts_with = "names")]
     pub(crate) heavy: bool,
     /// Write results into this folder, one folder an experiment: tables, numbers of every run, and the plots that the
     /// specification names; report.html, verdicts.md and verdicts.csv have all experiments of the folder, summary.md

@@ -187,7 +187,7 @@ fn who_is_killed_goes_on_and_shards_are_the_whole() {
     for (args, expected) in [
         (["--shard", "3/2"], "expected K/N"),
         (["--shard", "1/2"], "--out"),
-        (["--heavy", "--json"], "--all"),
+        (["--heavy", "--json"], "cannot be used with"),
     ] {
         let output = run(&args);
         assert_eq!(output.status.code(), Some(2));

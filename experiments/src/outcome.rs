@@ -1,7 +1,7 @@
 //! What is kept of a run, whoever asked for it: enough for every table and every plot of every experiment.
 //!
-//! Which distributions and loads are drawn depends on the experiment, so all are kept: a run is the same to all who ask
-//! for it. Numbers survive being written and read to the last bit.
+//! Which distributions and loads are drawn depends on the experiment, so all are kept: a run is the same to all who
+//! ask for it. Numbers survive being written and read to the last bit.
 
 use crate::distributions;
 use crate::execute::Done;
@@ -53,8 +53,8 @@ impl Simulated {
     /// Names of what a box plot has of a distribution, beside the median.
     pub(crate) const QUARTILES: [&str; 3] = ["q1", "q3", "whisker"];
 
-    /// The quartiles of all distributions as metrics: to a quarter of a percent of requests, as they are kept. The upper
-    /// whisker is one and a half times the box beyond it, or the largest value if that is less.
+    /// The quartiles of all distributions as metrics: to a quarter of a percent of requests, as they are kept. The
+    /// upper whisker is one and a half times the box beyond it, or the largest value if that is less.
     pub(crate) fn quartiles(&self) -> Vec<(String, f64)> {
         let mut numbers = Vec::new();
         for of in Distribution::ALL {

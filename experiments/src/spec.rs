@@ -5,7 +5,7 @@
 //! ([`Key`]). Everything that names a run (a published value, a check, the fit) is resolved to the run's number when
 //! the text is parsed, and every metric is looked up then: what a [`Spec`] holds can be run as it is.
 //!
-//! Not here: running ([`crate::runner`]), and what settings mean (`plan`).
+//! Not here: running (`runner`), and what settings mean (`plan`).
 
 mod error;
 mod key;
