@@ -9,6 +9,7 @@ pub(crate) use capacity::CapacityArgs;
 pub(crate) use tune::TuneArgs;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use conductor_experiments::Shard;
 use conductor_experiments::window::Window;
 use conductor_sim::clients::TRIES_MAX;
 use std::num::NonZeroU32;
@@ -139,8 +140,8 @@ pub(crate) struct WorldArgs {
     ///
     /// The first wait is 0.5 s and each further one twice as long, up to 8 s; up to a quarter is taken off by chance;
     /// a Retry-After of up to 60 s is waited for. Those are the defaults of OpenAI's Python client, which makes 2
-    /// further tries; an experiment's `[workload]` can change each: `retry = { tries = 2, first_s = 1 }`. A prompt that
-    /// is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
+    /// further tries; an experiment's `[workload]` can change each: `retry = { tries = 2, first_s = 1 }`. A prompt
+    /// that is too long for every node is not tried again. TTFT, e2e and "within SLO" then count from the first try.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(TRIES_MAX)))]
     pub(crate) retry: Option<u32>,
     /// A closed loop of N clients, as benchmarks have: arrival times are ignored (and `--speed` with them), and the
@@ -158,8 +159,8 @@ pub(crate) struct WorldArgs {
     /// Seed of the generator, of random policies, of noise, of clients' waits and of faults that are drawn.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Tokens in a KV block of the cluster. Ids of a trace that stand for more are split into equal parts [default: the
-    /// cluster's, 512].
+    /// Tokens in a KV block of the cluster. Ids of a trace that stand for more are split into equal parts [default:
+    /// the cluster's, 512].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=4096))]
     pub(crate) block_tokens: Option<u64>,
     /// Tokens that a hash id of the trace stands for [default: 512].
@@ -403,16 +404,33 @@ pub(crate) struct ExperimentRunArgs {
     /// Which: names, or TOML specs of your own.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub(crate) names: Vec<String>,
-    /// All built-in ones.
+    /// All built-in ones but those that take long.
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
+    /// With --all, also those that take long ("heavy" in `experiment list`).
+    #[arg(long, requires = "all", conflicts_with = "names")]
+    pub(crate) heavy: bool,
     /// Write results into this folder, one folder an experiment: tables, numbers of every run, and the plots that the
-    /// specification names; report.html shows all experiments of the folder.
+    /// specification names; report.html, verdicts.md and verdicts.csv have all experiments of the folder, summary.md
+    /// says what was run and how long it took.
+    ///
+    /// Each run is kept in DIR/.runs, by a digest of all that decides it, and is not done again: a call that was
+    /// interrupted goes on where it was. Nothing of it is needed afterwards.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Do every run anew, whatever is in DIR/.runs.
+    #[arg(long, requires = "out")]
+    pub(crate) fresh: bool,
+    /// Do part K of N of the runs only, for machines that work side by side, and keep them in DIR/.runs; no results
+    /// yet.
+    ///
+    /// The same call without --shard, on a folder with the .runs of all parts, puts them together: the results are
+    /// those of one machine, byte for byte, but for times. See experiments/slurm and experiments/k8s.
+    #[arg(long, value_name = "K/N", requires = "out", value_parser = Shard::from_str)]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     pub(crate) formats: FormatArgs,
-    /// Runs at once; the results do not depend on it [default: one a processor].
+    /// Runs at once, of whichever experiment; the results do not depend on it [default: one a processor].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// Print one JSON document and nothing else.

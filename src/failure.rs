@@ -71,6 +71,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Input(error) => error.into(),
+            RunError::Write(error) => Self::Run(error.to_string()),
             RunError::Sim(error) => match error {
                 // A fault far into a trace is bad input all the same.
                 SimError::Workload(_) | SimError::ArrivalsGoBack { .. } => Self::input(error),

@@ -11,7 +11,7 @@ mod results;
 use crate::commands::experiment::results_folders;
 use crate::failure::Failure;
 use crate::plots;
-use conductor_experiments::{ExperimentReport, list, resolved};
+use conductor_experiments::{ExperimentReport, list, resolved, verdicts};
 use conductor_plots::{Figure, Report};
 use found::Found;
 use std::fs;
@@ -59,7 +59,7 @@ fn build() -> String {
 }
 
 /// Writes `report.html` over all experiments whose results are in `folder`, or over the one that `folder` is, and says
-/// where it is.
+/// where it is. Over several, `verdicts.csv` and `verdicts.md` too.
 pub(crate) fn write(folder: &Path) -> Result<PathBuf, Failure> {
     let mut all = results_folders(folder)?
         .iter()
@@ -72,6 +72,10 @@ pub(crate) fn write(folder: &Path) -> Result<PathBuf, Failure> {
         let place = known.iter().position(|known| known == name);
         (place.unwrap_or(known.len()), name.clone())
     });
+    if !all.iter().any(|found| found.folder == folder) {
+        let folders: Vec<_> = all.iter().map(|found| found.folder.clone()).collect();
+        verdicts::collect(folder, &folders).map_err(|error| Failure::Run(error.to_string()))?;
+    }
     let path = folder.join("report.html");
     fs::write(&path, page(&all)?.to_html()).map_err(|error| Failure::file(&path, error))?;
     Ok(path)
@@ -84,22 +88,16 @@ fn page(all: &[Found]) -> Result<Report, Failure> {
     };
     let runs: usize = all.iter().map(|found| found.digests.len()).sum();
     let verdicts: Vec<_> = all.iter().flat_map(Found::verdicts).collect();
-    let judged: Vec<bool> = verdicts
-        .iter()
-        .filter_map(|verdict| verdict.holds)
-        .collect();
-    let held = judged.iter().filter(|holds| **holds).count();
-    let published = verdicts
-        .iter()
-        .filter(|verdict| verdict.published.is_some());
+    let held = |is_check: bool| {
+        let all = all.iter().map(|found| found.held(is_check));
+        let (held, total) = all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        format!("{held} of {total}")
+    };
     let facts = [
         ("Experiments", all.len().to_string()),
         ("Simulated runs", runs.to_string()),
-        ("Published values compared", published.count().to_string()),
-        (
-            "Requirements that hold",
-            format!("{held} of {}", judged.len()),
-        ),
+        ("Published values within their tolerance", held(false)),
+        ("Requirements that hold", held(true)),
     ];
     let mut report = Report::new(title)
         .summary(

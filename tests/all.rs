@@ -16,6 +16,7 @@ mod paper;
 mod plots;
 mod readme;
 mod reports;
+mod sweeps;
 mod tidy;
 mod tune;
 mod worlds;

@@ -40,7 +40,7 @@ fn a_page_is_made_by_a_run_and_again_from_its_files_alone() {
             && first.contains("cluster-1.toml, as resolved")
     );
     // What was published and required, also what does not hold.
-    assert!(first.contains("1 of 2 requirements hold; 1 published values are compared"));
+    assert!(first.contains("1 of 3 hold; 1 published values are compared"));
     assert!(first.contains(
         "data-verdict=\"fails\"><th scope=\"row\">drawn</th><td>more are turned away than came</td>"
     ));

@@ -38,7 +38,7 @@ pub(crate) fn wanted(spec: &Spec) -> BTreeSet<(usize, Distribution)> {
 }
 
 /// Quantiles over the requests that a report summarises under the same name.
-pub(crate) fn of(run: usize, of: Distribution, records: &[RequestRecord]) -> Quantiles {
+pub(crate) fn quantiles(of: Distribution, records: &[RequestRecord]) -> Vec<f64> {
     let completed = |record: &&RequestRecord| record.outcome == Outcome::Completed;
     let mut values: Vec<Nanos> = match of {
         Distribution::Ttft => records.iter().filter_map(|record| record.ttft).collect(),
@@ -59,11 +59,7 @@ pub(crate) fn of(run: usize, of: Distribution, records: &[RequestRecord]) -> Qua
     let parts = if values.is_empty() { 0 } else { PARTS };
     // Nearest rank of the middle of each part.
     let at = |part: usize| values[(values.len() * (2 * part + 1)) / (2 * PARTS)].as_secs_f64();
-    Quantiles {
-        run,
-        of,
-        values: (0..parts).map(at).collect(),
-    }
+    (0..parts).map(at).collect()
 }
 
 /// All quantiles as one table; `cell` is the run's label.

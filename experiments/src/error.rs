@@ -3,6 +3,7 @@
 use crate::execute::RunError;
 use crate::fit::FitError;
 use crate::inputs::InputError;
+use crate::results::WriteError;
 use crate::spec::SpecError;
 use conductor_sim::SimError;
 use std::path::PathBuf;
@@ -11,10 +12,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
     /// No experiment has this name.
-    #[error("unknown experiment \"{name}\", expected one of: {known}, or a TOML file")]
+    #[error("unknown experiment \"{name}\"{hint}, expected one of: {known}, or a TOML file")]
     Unknown {
         /// As given.
         name: String,
+        /// The nearest there is, as part of a sentence; may be empty.
+        hint: String,
         /// All there are.
         known: String,
     },
@@ -40,6 +43,9 @@ pub enum ExperimentError {
         /// Why.
         error: RunError,
     },
+    /// Nothing can be kept.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The number could not be fitted.
     #[error("`fit`: {key}: {error}")]
     Fit {
@@ -72,6 +78,7 @@ impl ExperimentError {
                 RunError::Input(_)
                     | RunError::Sim(SimError::Workload(_) | SimError::ArrivalsGoBack { .. })
             ),
+            Self::Write(_) => false,
             // A bracket that misses is a wrong bracket; a metric that jumps is nobody's fault.
             Self::Fit { error, .. } => matches!(error, FitError::NotBracketed { .. }),
         }

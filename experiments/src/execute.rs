@@ -6,6 +6,7 @@
 
 use crate::inputs::{InputError, WorkloadInput};
 use crate::measure::Stopwatch;
+use crate::results::WriteError;
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_sim::record::RequestRecord;
 use conductor_sim::report::{MeasuredReport, RunLabels};
@@ -20,6 +21,9 @@ pub enum RunError {
     /// The run failed.
     #[error(transparent)]
     Sim(#[from] SimError),
+    /// What came out could not be kept.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// What to run.

@@ -8,7 +8,9 @@ use crate::blocks::Splitter;
 use crate::classes::ClassShares;
 use crate::single::{self, Single};
 use crate::window::{Window, hastened};
-use conductor_core::config::{ClusterConfig, ConfigError, PolicyConfig, Profile, ProfileText};
+use conductor_core::config::{
+    ClusterConfig, ClusterText, ConfigError, PolicyConfig, Profile, ProfileText,
+};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_sim::{FaultError, FaultPlan, RetryConfig};

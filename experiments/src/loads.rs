@@ -6,6 +6,7 @@
 use crate::spec::{LoadsPlot, PlotKind, Spec};
 use conductor_core::units::Nanos;
 use conductor_sim::timeline::Timeline;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -22,7 +23,7 @@ pub struct LoadSeries {
 }
 
 /// The pools at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadSample {
     /// Seconds since the start of the run.
     pub time_s: u64,

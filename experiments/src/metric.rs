@@ -2,9 +2,11 @@
 //! `accepted_by_prompt_quartile.3`. Runs of kind `pool` have another report; copies of watched blocks are in it only if
 //! any are watched.
 
+use crate::nearest::hint;
+use crate::outcome::Simulated;
 use crate::pool::PoolReport;
 use crate::search::Answer;
-use crate::spec::RunKind;
+use crate::spec::{Distribution, RunKind};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::ids::BlockHash;
 use conductor_core::units::Nanos;
@@ -30,7 +32,8 @@ impl Metric {
             return Ok(Self(path.to_string()));
         }
         Err(format!(
-            "unknown metric \"{path}\", expected one of: {}",
+            "unknown metric \"{path}\"{}, expected one of: {}",
+            hint(path, known.iter().map(String::as_str)),
             known.join(", ")
         ))
     }
@@ -38,6 +41,14 @@ impl Metric {
     /// A number that a search has found, if it is one.
     pub(crate) fn of_search(path: &str) -> Option<Self> {
         let known = Answer::NAMES.contains(&path);
+        known.then(|| Self(path.to_string()))
+    }
+
+    /// A quartile or whisker of a distribution over requests, if it is one.
+    pub(crate) fn of_quartiles(path: &str) -> Option<Self> {
+        let (of, quartile) = path.split_once('.')?;
+        let known = Distribution::ALL.iter().any(|known| known.name() == of)
+            && Simulated::QUARTILES.contains(&quartile);
         known.then(|| Self(path.to_string()))
     }
 
@@ -68,11 +79,15 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Every number of a report, by path.
+/// What a run cost the machine is no result: it is another one each time.
+pub(crate) const COSTS: [&str; 3] = ["wall_s", "cpu_s", "peak_rss_mb"];
+
+/// Every number of a report, by path, but what the run cost.
 pub(crate) fn numbers(report: &impl Serialize) -> Vec<(String, f64)> {
     let mut numbers = Vec::new();
     let value = serde_json::to_value(report).expect("a report is plain numbers and strings");
     collect("", &value, &mut numbers);
+    numbers.retain(|(name, _)| !COSTS.contains(&name.as_str()));
     numbers
 }
 

@@ -7,9 +7,10 @@
 use crate::error::ExperimentError;
 use crate::execute::Job;
 use crate::inputs::{self, Source, WorkloadInput};
+use crate::nearest::hint;
 use crate::pool::PoolJob;
 use crate::single;
-use crate::spec::{Part, Setting, Spec, SpecError, Value};
+use crate::spec::{Part, Setting, Spec, SpecError, Value, in_plain_words};
 use conductor_core::config::{ClusterConfig, ClusterText, ConfigError, PolicyConfig, ProfileText};
 use conductor_core::cost::PROMPT_MAX;
 use conductor_core::units::{Nanos, Tokens};
@@ -22,6 +23,24 @@ use std::path::Path;
 
 /// The seed where nothing sets one: that of the command line.
 const SEED: u64 = 1;
+
+/// What a workload's settings may be.
+const WORKLOAD_KEYS: [&str; 14] = [
+    "name",
+    "cached",
+    "classes",
+    "concurrency",
+    "duration_s",
+    "limit",
+    "measure",
+    "output_tokens",
+    "prompt_tokens",
+    "rate",
+    "requests",
+    "retry",
+    "seed",
+    "speed",
+];
 
 /// The job of run number `run` with the seed numbered `seed` from 1, if the runs are repeated with several.
 /// `sought` is the value of what is fitted or searched for, if anything is.
@@ -236,8 +255,10 @@ pub(crate) fn set_workload<'a>(
             ["seed"] => workload.seed = whole(setting)?,
             ["speed"] => workload.speed = number(setting)?,
             _ => {
-                let expected = "expected name, cached, classes, concurrency, duration_s, limit, measure, output_tokens, prompt_tokens, rate, requests, retry, seed or speed";
-                return Err(wrong(setting, format!("unknown key, {expected}")).into());
+                let hint = hint(path.first().unwrap_or(&""), WORKLOAD_KEYS);
+                let known = WORKLOAD_KEYS.join(", ");
+                let message = format!("unknown key{hint}, expected one of: {known}");
+                return Err(wrong(setting, message).into());
             }
         }
     }
@@ -272,7 +293,7 @@ pub(crate) fn set_cluster<'a>(
         let value = toml::Value::try_from(&setting.value).expect("a plain value");
         put(&mut text, &setting.key.path, &value).map_err(|message| wrong(setting, message))?;
         let parsed: Result<ClusterText, _> = text.clone().try_into();
-        let parsed = parsed.map_err(|error: toml::de::Error| wrong(setting, error.message()));
+        let parsed = parsed.map_err(|error: toml::de::Error| misfit(setting, &error));
         let found = parsed
             .and_then(|text| clustered(text, &profiles).map_err(|error| refused(setting, &error)));
         match found {
@@ -343,7 +364,7 @@ fn patch_below<T: Serialize + DeserializeOwned>(
     put(&mut table, path, &value).map_err(|message| wrong(setting, message))?;
     table
         .try_into()
-        .map_err(|error: toml::de::Error| wrong(setting, error.message()))
+        .map_err(|error: toml::de::Error| misfit(setting, &error))
 }
 
 /// Puts a value at a path; in a list, in each element, or in those whose `role` is the path's next part.
@@ -381,6 +402,15 @@ fn has_role(element: &toml::Value, role: &str) -> bool {
 
 fn wrong(setting: &Setting, message: impl std::fmt::Display) -> SpecError {
     SpecError::new(setting.line, &setting.key.to_string(), message)
+}
+
+/// A value that its part's text form has no place for.
+fn misfit(setting: &Setting, error: &toml::de::Error) -> SpecError {
+    let found = match &setting.value {
+        Value::Text(text) => format!("\"{text}\""),
+        other => other.to_string(),
+    };
+    wrong(setting, in_plain_words(error.message(), &found))
 }
 
 fn refused(setting: &Setting, error: &ConfigError) -> SpecError {

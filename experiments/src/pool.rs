@@ -7,7 +7,7 @@ use crate::execute::RunError;
 use crate::inputs::WorkloadInput;
 use conductor_core::units::Tokens;
 use conductor_traces::cache::{CacheStudy, Capacity, Policy, SubBlock, Unit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -58,21 +58,42 @@ impl Default for PoolReport {
     }
 }
 
+/// What came out of a run of this kind; the rest of its report is what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PoolCounts {
+    requests: u64,
+    input_tokens: u64,
+    hit_ratio_tokens: f64,
+    hit_ratio_blocks: f64,
+}
+
+impl PoolReport {
+    /// What a job asked for, and what came out.
+    pub(crate) fn new(job: &PoolJob, counts: PoolCounts) -> Self {
+        Self {
+            trace: job.workload.name.clone(),
+            policy: job.policy,
+            capacity_tokens: job.capacity,
+            sub_block: job.sub_block.is_some(),
+            requests: counts.requests,
+            input_tokens: counts.input_tokens,
+            hit_ratio_tokens: counts.hit_ratio_tokens,
+            hit_ratio_blocks: counts.hit_ratio_blocks,
+        }
+    }
+}
+
 /// Runs a job.
 ///
 /// # Errors
 /// If the workload is wrong.
-pub(crate) fn execute(job: &PoolJob) -> Result<PoolReport, RunError> {
+pub(crate) fn execute(job: &PoolJob) -> Result<PoolCounts, RunError> {
     let rows = job.workload.open()?.collect::<Result<Vec<_>, _>>();
     let rows = rows.map_err(crate::inputs::InputError::from)?;
     let study = CacheStudy::new(&rows, job.workload.block);
     let row = study.run_with(job.policy, job.capacity, Unit::Tokens, job.sub_block);
     let input: Tokens = rows.iter().map(|row| row.input).sum();
-    Ok(PoolReport {
-        trace: job.workload.name.clone(),
-        policy: job.policy,
-        capacity_tokens: job.capacity,
-        sub_block: job.sub_block.is_some(),
+    Ok(PoolCounts {
         requests: rows.len() as u64,
         input_tokens: input.0,
         hit_ratio_tokens: row.hit_ratio_tokens,

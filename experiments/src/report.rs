@@ -55,6 +55,8 @@ pub struct ExperimentReport {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) runs: Vec<RunReport>,
+    /// Of each of them, numbers that its report does not have.
+    pub(crate) quartiles: Vec<Vec<(String, f64)>>,
     pub(crate) pools: Vec<PoolReport>,
     /// As many as runs, or none.
     pub(crate) searches: Vec<Answer>,
@@ -82,6 +84,32 @@ pub struct Point {
     pub seeds: Option<u64>,
     /// Unit of both.
     pub unit: String,
+    /// How the simulated value compares, if there is a published one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<PointVerdict>,
+}
+
+/// A simulated value beside the published one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PointVerdict {
+    /// How far it is from it, as a share of it; none of 0.
+    pub error: Option<f64>,
+    /// How far it may be, likewise.
+    pub tolerance: f64,
+    /// Whether it is no further.
+    pub holds: bool,
+}
+
+impl PointVerdict {
+    /// Judges a value; what is not a number does not hold.
+    fn of(published: f64, simulated: f64, tolerance: f64) -> Self {
+        let error = (simulated - published) / published.abs();
+        Self {
+            error: Some(error).filter(|error| error.is_finite()),
+            tolerance,
+            holds: (simulated - published).abs() <= tolerance * published.abs(),
+        }
+    }
 }
 
 /// A check, judged.
@@ -117,6 +145,7 @@ impl ExperimentReport {
     pub(crate) fn new(spec: &Spec, fitted: Option<Fitted>, found: Found) -> Self {
         let of_runs = found.runs.iter().enumerate().map(|(run, report)| {
             let mut numbers = metric::numbers(report);
+            numbers.extend(found.quartiles[run].iter().cloned());
             let answer = found.searches.get(run).map(Answer::numbers);
             let answer = answer.into_iter().flatten();
             numbers.extend(answer.map(|(name, number)| (name.to_string(), number)));
@@ -136,6 +165,7 @@ impl ExperimentReport {
                 ci95: None,
                 seeds: None,
                 unit: String::new(),
+                verdict: None,
             });
             let bracket = fit.bracket;
             let limits = Limits {
@@ -161,12 +191,21 @@ impl ExperimentReport {
             spec,
             numbers: &numbers,
         };
-        points.extend(spec.published.iter().map(|row| Point {
-            series: row.series.clone(),
-            x: row.x.clone(),
-            published: Some(row.value),
-            unit: row.unit.clone(),
-            ..cells.point(row.run, &row.metric, row.scale)
+        points.extend(spec.published.iter().map(|row| {
+            let mut found = cells.point(row.run, &row.metric, row.scale);
+            if !row.to.is_empty() {
+                found.simulated /= cells.mean_over(&row.to, &row.metric);
+                found.ci95 = None;
+            }
+            let verdict = PointVerdict::of(row.value, found.simulated, row.tolerance);
+            Point {
+                series: row.series.clone(),
+                x: row.x.clone(),
+                published: Some(row.value),
+                unit: row.unit.clone(),
+                verdict: Some(verdict),
+                ..found
+            }
         }));
         points.extend(spec.curves.iter().map(|row| Point {
             series: row.series.clone(),
@@ -208,6 +247,12 @@ impl Cells<'_> {
         values.collect()
     }
 
+    /// The mean of a metric over runs and their seeds.
+    fn mean_over(&self, runs: &[usize], metric: &Metric) -> f64 {
+        let values = runs.iter().flat_map(|&run| self.values(run, metric, 1.0));
+        Estimate::of(&values.collect::<Vec<_>>()).mean
+    }
+
     /// A point that has yet to be named.
     fn point(&self, run: usize, metric: &Metric, scale: f64) -> Point {
         let found = Estimate::of(&self.values(run, metric, scale));
@@ -219,6 +264,7 @@ impl Cells<'_> {
             ci95: found.ci95,
             seeds: self.spec.seeds,
             unit: String::new(),
+            verdict: None,
         }
     }
 

@@ -1,15 +1,24 @@
 //! An experiment's files: the specification as run, the JSON, every number of every run, and a table for people.
+//!
+//! All but one are the same bytes whoever ran it, on however many machines: what runs cost is in a file of its own.
 
 use crate::distributions;
+use crate::files::write_whole;
 use crate::loads;
+use crate::metric::COSTS;
 use crate::published;
 use crate::report::ExperimentReport;
 use crate::spec::Plot;
+use crate::verdicts;
 use crate::watch;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The one file of an experiment that is not the same each time.
+pub const TIMING_FILE: &str = "timing.csv";
 
 /// A result file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +30,9 @@ pub struct WriteError {
     pub error: io::Error,
 }
 
-/// Writes `spec.toml`, `experiment.json`, `raw.csv` and `table.md` into `dir/<name of the experiment>/`, and says
-/// where that is. What searches tried is in `search.csv`. With plots of loads or distributions, `loads.csv` and
-/// `cdf.csv`,
+/// Writes `spec.toml`, `experiment.json`, `raw.csv`, `verdicts.csv`, `table.md` and `timing.csv` into `dir/<name of
+/// the experiment>/`, and says where that is. What searches tried is in `search.csv`. With plots of loads or
+/// distributions, `loads.csv` and `cdf.csv`,
 /// with watched blocks, `replicas.csv`, and published curves are there too: plots are drawn from these files alone.
 ///
 /// # Errors
@@ -35,13 +44,17 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
         move |error| WriteError { path, error }
     };
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
-    let json = serde_json::to_string_pretty(report).expect("a report is plain data");
+    let json = serde_json::to_string_pretty(&without_costs(report)).expect("plain data");
     let mut files = vec![
         ("spec.toml".to_string(), report.spec.text.clone()),
         ("experiment.json".to_string(), json + "\n"),
         ("raw.csv".to_string(), raw(report)),
+        ("verdicts.csv".to_string(), verdicts::csv(report)),
         ("table.md".to_string(), table(report)),
     ];
+    if !report.runs.is_empty() {
+        files.push((TIMING_FILE.to_string(), timing(report)));
+    }
     if !report.searches.is_empty() {
         files.push(("search.csv".to_string(), searches(report)));
     }
@@ -65,9 +78,31 @@ pub fn write_results(dir: &Path, report: &ExperimentReport) -> Result<PathBuf, W
     }
     for (name, contents) in files {
         let path = folder.join(name);
-        fs::write(&path, contents).map_err(failed(&path))?;
+        write_whole(&path, contents.as_bytes()).map_err(failed(&path))?;
     }
     Ok(folder)
+}
+
+/// The report's JSON without what each run cost.
+fn without_costs(report: &ExperimentReport) -> Value {
+    let mut json = serde_json::to_value(report).expect("a report is plain data");
+    let runs = json.get_mut("runs").and_then(Value::as_array_mut);
+    for run in runs.into_iter().flatten().filter_map(Value::as_object_mut) {
+        run.retain(|name, _| !COSTS.contains(&name.as_str()));
+    }
+    json
+}
+
+/// What each run cost whoever ran it; of a search, the run at its answer alone.
+fn timing(report: &ExperimentReport) -> String {
+    let mut text = format!("cell,seed,{}\n", COSTS.join(","));
+    for (i, run) in report.runs.iter().enumerate() {
+        let label = report.spec.label(i / report.spec.repeats());
+        let head = [cell(&label), run.seed.to_string()];
+        let costs = [run.wall_s, run.cpu_s, run.peak_rss_mb].map(|cost| format!("{cost:.3}"));
+        line(&mut text, head.into_iter().chain(costs));
+    }
+    text
 }
 
 /// The name of the file that holds the published curves of a plot.
@@ -123,19 +158,25 @@ fn searches(report: &ExperimentReport) -> String {
 /// what a number is called, as `speed` is.
 fn raw(report: &ExperimentReport) -> String {
     let mut text = String::new();
-    for (i, numbers) in report.numbers.iter().enumerate() {
-        if i == 0 {
-            let axes = report
-                .spec
-                .axes
-                .iter()
-                .map(|axis| cell(&format!("axis {}", axis.name)));
-            let names = numbers.iter().map(|(name, _)| cell(name));
-            line(&mut text, axes.chain(names));
+    // Not every run has every number: a capacity may be infinite. What one does not have is empty.
+    let mut names: Vec<&str> = Vec::new();
+    for numbers in &report.numbers {
+        for (place, (name, _)) in numbers.iter().enumerate() {
+            if names.get(place) != Some(&name.as_str()) && !names.contains(&name.as_str()) {
+                names.insert(place.min(names.len()), name);
+            }
         }
+    }
+    let axes = report.spec.axes.iter();
+    let axes = axes.map(|axis| cell(&format!("axis {}", axis.name)));
+    line(&mut text, axes.chain(names.iter().map(|name| cell(name))));
+    for (i, numbers) in report.numbers.iter().enumerate() {
         let values = report.spec.values_of(i / report.spec.repeats()).into_iter();
         let values = values.map(|value| cell(&value.to_string()));
-        let numbers = numbers.iter().map(|(_, number)| number.to_string());
+        let numbers = names.iter().map(|name| {
+            let found = numbers.iter().find(|(known, _)| known == name);
+            found.map_or_else(String::new, |(_, number)| number.to_string())
+        });
         line(&mut text, values.chain(numbers));
     }
     text
@@ -170,17 +211,24 @@ fn table(report: &ExperimentReport) -> String {
         row(&mut text, [&check.what, &check.required, &measured, holds]);
     }
     if !report.points.is_empty() {
-        text.push_str("\n| series | x | published | simulated | error |\n|---|---|---|---|---|\n");
+        text.push_str(
+            "\n| series | x | published | simulated | error | within tolerance |\n|---|---|---|---|---|---|\n",
+        );
     }
     for point in &report.points {
         let unit = if point.unit.is_empty() { "" } else { " " };
         let with_unit = |value: f64| format!("{}{unit}{}", short(value), point.unit);
         let published = point.published.map_or_else(|| "-".to_string(), with_unit);
-        let error = point.published.filter(|value| value.abs() > 0.0);
-        let error = error.map_or_else(
+        let verdict = point.verdict.as_ref();
+        let error = verdict.and_then(|verdict| verdict.error).map_or_else(
             || "-".to_string(),
-            |value| format!("{:+.1} %", (point.simulated / value - 1.0) * 100.0),
+            |error| format!("{:+.1} %", error * 100.0),
         );
+        let holds = match verdict.map(|verdict| verdict.holds) {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "-",
+        };
         let (simulated, half) = (short(point.simulated), half(point.ci95));
         let (x, simulated) = (
             point.x.to_string(),
@@ -188,7 +236,7 @@ fn table(report: &ExperimentReport) -> String {
         );
         row(
             &mut text,
-            [&point.series, &x, &published, &simulated, &error],
+            [&point.series, &x, &published, &simulated, &error, holds],
         );
     }
     text
@@ -204,7 +252,7 @@ fn half(ci95: Option<f64>) -> String {
 }
 
 /// Four significant digits.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let digits = if value.abs() >= 1000.0 {
         0
     } else if value.abs() >= 100.0 {

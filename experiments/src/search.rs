@@ -4,7 +4,7 @@
 //! bisection, by the quotient, between the last that holds and the first that fails. What holds is not required to be
 //! monotone: the answer is the first crossing that these tries see.
 //!
-//! Not here: running something at a value, which the caller does ([`crate::runner`]), and answers with a stated
+//! Not here: running something at a value, which the caller does (`runner`), and answers with a stated
 //! confidence ([`crate::capacity`]).
 
 mod line;

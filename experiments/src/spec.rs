@@ -5,15 +5,17 @@
 //! ([`Key`]). Everything that names a run (a published value, a check, the fit) is resolved to the run's number when
 //! the text is parsed, and every metric is looked up then: what a [`Spec`] holds can be run as it is.
 //!
-//! Not here: running ([`crate::runner`]), and what settings mean (`plan`).
+//! Not here: running (`runner`), and what settings mean (`plan`).
 
 mod error;
 mod key;
+mod locate;
 mod parse;
 mod plot;
 mod text;
 
 pub use error::SpecError;
+pub(crate) use error::in_plain_words;
 pub use key::{Key, Part, Value};
 pub use plot::{
     BarsPlot, BoxPlot, CdfPlot, Distribution, HeatPlot, Line, LinesPanel, LinesPlot, LoadsPlot,
@@ -24,6 +26,7 @@ use crate::error::ExperimentError;
 use crate::fit::Bracket;
 use crate::inputs::{self, InputError};
 use crate::metric::Metric;
+use crate::nearest::hint;
 use crate::search::{Condition, Range};
 use crate::watch::Watch;
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ macro_rules! built_in {
 }
 
 /// The built-in experiments, by name.
-const BUILT_IN: [(&str, &str); 33] = built_in![
+const BUILT_IN: [(&str, &str); 39] = built_in![
     "prefill-scheduling",
     "local-global",
     "seesaw",
@@ -70,6 +73,12 @@ const BUILT_IN: [(&str, &str); 33] = built_in![
     "throughput-525",
     "throughput-datasets",
     "kimi-day",
+    "rates-arxiv-summarization",
+    "rates-l-eval",
+    "rates-simulated-16k",
+    "rates-simulated-64k",
+    "cache-policies",
+    "prefill-latency",
 ];
 
 /// A parsed experiment.
@@ -83,6 +92,8 @@ pub struct Spec {
     pub source: String,
     /// What is assumed, and why.
     pub description: String,
+    /// True if it takes long: it runs with all others only when asked for.
+    pub heavy: bool,
     /// What kind of runs it has.
     pub kind: RunKind,
     /// Blocks whose copies are counted, if any.
@@ -107,8 +118,6 @@ pub struct Spec {
     pub checks: Vec<Check>,
     /// What is drawn.
     pub plots: Vec<Plot>,
-    /// It takes long.
-    pub heavy: bool,
     /// The text that it was parsed from.
     pub text: String,
 }
@@ -195,10 +204,14 @@ pub struct Published {
     pub run: usize,
     /// Its metric.
     pub metric: Metric,
-    /// The published value is the metric times this (a percentage: 100).
+    /// The runs over whose mean the metric is taken, if it is published as a multiple of that.
+    pub to: Vec<usize>,
+    /// The published value is the metric, or that quotient, times this (a percentage: 100).
     pub scale: f64,
     /// The published value.
     pub value: f64,
+    /// How far the simulated value may be from it, as a share of it.
+    pub tolerance: f64,
     /// Its unit.
     pub unit: String,
     /// Where it is published, and how it was read.
@@ -313,6 +326,8 @@ pub struct SpecInfo {
     pub title: String,
     /// See [`Spec::source`].
     pub source: String,
+    /// See [`Spec::heavy`].
+    pub heavy: bool,
     /// How many runs it has, each seed counted, those of a fit or a search not.
     pub runs: usize,
 }
@@ -328,21 +343,27 @@ pub fn list() -> Vec<SpecInfo> {
             name: spec.name,
             title: spec.title,
             source: spec.source,
+            heavy: spec.heavy,
         }
     };
     BUILT_IN.iter().map(built_in).collect()
 }
 
 impl Spec {
+    /// How far a simulated value may be from the published one, as a share of it, where nothing else is said. ASSUMED,
+    /// and the same for all values, whatever holds with it: a tenth.
+    pub const TOLERANCE: f64 = 0.1;
+
     /// A built-in experiment by name.
     ///
     /// # Errors
     /// If there is none of that name; the message lists all.
     pub fn builtin(name: &str) -> Result<Self, ExperimentError> {
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+            let hint = hint(name, BUILT_IN.map(|(known, _)| known));
             let known = BUILT_IN.map(|(known, _)| known).join(", ");
             let name = name.to_string();
-            return Err(ExperimentError::Unknown { name, known });
+            return Err(ExperimentError::Unknown { name, hint, known });
         };
         Ok(Self::parse(text)?)
     }

@@ -1,5 +1,7 @@
 //! Tests of experiments, in one binary. None needs a real trace.
 
+mod caching;
+mod coverage;
 mod figures;
 mod fitting;
 mod overload;

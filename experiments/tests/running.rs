@@ -160,7 +160,7 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
         (
             "cache_tokens\" = 100_000",
             "cash_tokens\" = 1",
-            "line 12: `cluster.nodes.cash_tokens`: unknown field `cash_tokens`",
+            "line 12: `cluster.nodes.cash_tokens`: unknown field `cash_tokens` (did you mean \"cache_tokens\"?)",
         ),
         (
             "cache_tokens\" = 100_000",
@@ -171,6 +171,11 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
             "prefill.hit_base_s\" = 0.01",
             "prefill.hit_base_s\" = -1",
             "line 13: `profile.prefill.hit_base_s`: ",
+        ),
+        (
+            "slo.ttft_s\" = 20",
+            "slo.ttft_s\" = \"soon\"",
+            "line 14: `policy.slo.ttft_s`: expected a number, found \"soon\"",
         ),
         (
             "slo.ttft_s\" = 20",
@@ -185,7 +190,7 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
         (
             "requests = 400",
             "request = 400",
-            "line 9: `workload.request`: unknown key",
+            "line 9: `workload.request`: unknown key (did you mean \"requests\"?), expected one of: name, ",
         ),
         (
             "requests = 400",
@@ -205,7 +210,7 @@ fn wrong_inputs_are_told_from_failed_runs_and_named() {
         (
             "requests = 400",
             "requests = 400\nretry = { trys = 3 }",
-            "line 10: `workload.retry.trys`: unknown field `trys`, expected one of `tries`",
+            "line 10: `workload.retry.trys`: unknown field `trys` (did you mean \"tries\"?), expected one of `tries`",
         ),
         (
             "requests = 400",

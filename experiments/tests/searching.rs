@@ -172,7 +172,7 @@ fn errors_name_line_and_key() {
             "line 24: `search.grids.values`: expected rising numbers",
         ),
         ("at = { system = \"two\" }\nvalues", "values", ""),
-        ("[search]", "[[search]]", "line 14: invalid type"),
+        ("[search]", "[[search]]", "line 14: `search`: expected "),
         (
             "name = \"two\", set",
             "name = \"one\", set",

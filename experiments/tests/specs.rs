@@ -99,7 +99,7 @@ fn errors_name_line_and_key() {
         (
             "title = \"t\"",
             "titel = \"t\"",
-            "line 2: unknown field `titel`",
+            "line 2: unknown field `titel` (did you mean \"title\"?), expected one of `name`, ",
         ),
         (
             "name = \"good\"",
@@ -114,7 +114,32 @@ fn errors_name_line_and_key() {
         (
             "limit = 10",
             "limit = [10]",
-            "line 8: expected a string, a number",
+            "line 8: `workload.limit`: expected a string, a number, true or false, or a table of these, found [10]",
+        ),
+        (
+            "value = 1.0",
+            "value = \"one\"",
+            "line 17: `published.value`: expected a number, found \"one\"",
+        ),
+        (
+            "value = 1.0",
+            "value = 1.0\ntolerance = 2",
+            "line 18: `published.tolerance`: expected a share from 0 to 1, found 2",
+        ),
+        (
+            "to = { policy = \"least-loaded\" }",
+            "to = [\"least-loaded\"]",
+            "line 27: `checks.to`: expected a table, found [\"least-loaded\"]",
+        ),
+        (
+            "title = \"t\"",
+            "title = 5",
+            "line 2: `title`: expected a string, found 5",
+        ),
+        (
+            "title = \"t\"",
+            "title = \"t\"\nheavy = 1",
+            "line 3: `heavy`: expected true or false, found 1",
         ),
         (
             "values = [1, 2]",
@@ -144,7 +169,7 @@ fn errors_name_line_and_key() {
         (
             "{ speed = 1,",
             "{ spede = 1,",
-            "line 15: `spede`: no such axis, expected one of: speed",
+            "line 15: `spede`: no such axis (did you mean \"speed\"?), expected one of: speed",
         ),
         (
             "{ speed = 1,",
@@ -154,7 +179,7 @@ fn errors_name_line_and_key() {
         (
             "metric = \"ttft_s.mean\"\nvalue",
             "metric = \"ttft_s.meen\"\nvalue",
-            "line 16: `published.metric`: unknown metric \"ttft_s.meen\", expected one of: ",
+            "line 16: `published.metric`: unknown metric \"ttft_s.meen\" (did you mean \"ttft_s.mean\"?), expected one of: ",
         ),
         (
             "metric = \"ttft_s.mean\"\nat",

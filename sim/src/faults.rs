@@ -32,7 +32,7 @@ use conductor_core::config::Ratio;
 use conductor_core::cost::Factor;
 use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl FaultPlan {
 }
 
 /// What happened of faults in a run, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultCounts {
     /// Nodes that crashed.
     pub crashes: u64,

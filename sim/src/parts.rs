@@ -9,7 +9,7 @@
 
 use crate::record::{Outcome, RequestRecord};
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// When the last try of a request passed from one part to the next; `None` where it has not, or need not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Parts {
 
 /// Means of [`Parts`] over the completed requests, in seconds; `before_decode` and `decode` are together the mean of
 /// `e2e_s`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartsReport {
     /// See [`Parts::held`].
     pub held: f64,

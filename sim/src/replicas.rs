@@ -9,10 +9,10 @@
 use conductor_core::ids::BlockHash;
 use conductor_core::node::PrefillQueue;
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The number of copies of each watched block at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaSample {
     /// When.
     pub at: Nanos,
@@ -89,7 +89,7 @@ impl Replicas {
 }
 
 /// The copies of one watched block over a run's samples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Mean of the samples.
     pub mean: f64,

@@ -23,14 +23,14 @@ use crate::tiers::TiersReport;
 use classes::Beginnings;
 use conductor_core::config::{PolicyConfig, Role, Slo};
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
 /// Version of the report's form.
 const SCHEMA: u32 = 1;
 
 /// What a run says of itself. Field names and meanings are fixed for scripts; seconds unless named otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// Version of this form.
     pub schema: u32,
@@ -117,7 +117,7 @@ pub struct RunReport {
     /// Share of requests that completed, at whichever try, by quartile of prompt length, the shortest quarter first.
     pub accepted_by_prompt_quartile: [f64; 4],
     /// Each class of the policy, if it lists any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassReport>,
     /// Where the time of completed requests went, on average.
     pub parts_s: PartsReport,
@@ -130,7 +130,7 @@ pub struct RunReport {
     /// Copies of hot blocks.
     pub replications: u64,
     /// Copies over time of each block that was watched, if any was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaReport>,
     /// Nodes that changed their role; counts and names of nodes are those of the cluster file all the same.
     pub role_switches: u64,
@@ -165,7 +165,7 @@ pub struct RunReport {
 
 /// A part of the requests, by their arrival: a report counts no others. Loads are those of its
 /// samples, without idle time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeasuredReport {
     /// The first stamp of the trace that counts.
     pub from_s: f64,
@@ -176,7 +176,7 @@ pub struct MeasuredReport {
 }
 
 /// The limits that a report judges by.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SloReport {
     /// Time to first token.
     pub ttft_s: f64,
@@ -194,7 +194,7 @@ impl SloReport {
 }
 
 /// KV between nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TransferReport {
     /// Gigabytes (10^9) in all.
     pub gb: f64,
@@ -207,7 +207,7 @@ pub struct TransferReport {
 }
 
 /// One kind of [`TransferReport`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowsReport {
     /// How many.
     pub count: u64,

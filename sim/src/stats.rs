@@ -1,9 +1,9 @@
 //! Summaries of numbers: mean and nearest-rank percentiles.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Mean and percentiles, in seconds. All zero if there is nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Mean.
     pub mean: f64,
@@ -20,7 +20,7 @@ pub struct Summary {
 }
 
 /// Mean, standard deviation and maximum of samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// Mean.
     pub mean: f64,

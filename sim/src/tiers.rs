@@ -2,7 +2,7 @@
 
 use conductor_core::cache::Tier;
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Of all prefills together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl TierTotals {
 }
 
 /// What one tier gave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TierReport {
     /// Share of the blocks of all prompts that were reused from there.
     pub hit_ratio_blocks: f64,
@@ -42,7 +42,7 @@ pub struct TierReport {
 }
 
 /// The tiers of prefill nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TiersReport {
     /// HBM of the node.
     pub hbm: TierReport,

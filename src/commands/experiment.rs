@@ -1,5 +1,6 @@
 //! `conductor experiment …`: published and simulated, side by side.
 
+mod account;
 mod plot;
 mod report;
 mod run;
@@ -15,11 +16,18 @@ use conductor_experiments::{ExperimentError, list};
 pub(crate) fn run(command: &ExperimentCommand) -> Result<(), Failure> {
     match command {
         ExperimentCommand::List => {
-            let rows = list()
-                .into_iter()
-                .map(|info| vec![info.name, info.source, info.runs.to_string(), info.title]);
+            let rows = list().into_iter().map(|info| {
+                let heavy = if info.heavy { "heavy" } else { "" };
+                vec![
+                    info.name,
+                    info.source,
+                    info.runs.to_string(),
+                    heavy.to_string(),
+                    info.title,
+                ]
+            });
             Ok(render::print(render::text_table(
-                &["name", "source", "runs", "what"],
+                &["name", "source", "runs", "takes", "what"],
                 rows,
             ))?)
         }

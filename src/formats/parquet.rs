@@ -36,7 +36,9 @@ const COUNTS: [&str; 15] = [
     "attempt",
 ];
 /// Columns of text.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
+    "kind",
+    "source",
     "outcome",
     "cell",
     "policy",

@@ -71,16 +71,13 @@ impl Found {
             [only] => ("Seed", only.to_string()),
             [first, .., last] => ("Seeds", format!("{first} to {last}")),
         });
-        let holds: Vec<bool> = self
-            .checks
-            .iter()
-            .filter_map(|check| check["holds"].as_bool())
-            .collect();
-        let held = holds.iter().filter(|holds| **holds).count();
-        facts.push((
-            "Requirements that hold",
-            format!("{held} of {}", holds.len()),
-        ));
+        for (what, is_check) in [
+            ("Values within their tolerance", false),
+            ("Requirements that hold", true),
+        ] {
+            let (held, total) = self.held(is_check);
+            facts.push((what, format!("{held} of {total}")));
+        }
         if let Some(digest) = self.digest() {
             facts.push(("Digest of all runs", digest));
         }
@@ -90,6 +87,16 @@ impl Found {
             .into_iter()
             .map(|(name, value)| (name.to_string(), value));
         named.collect()
+    }
+
+    /// How many requirements, or published values, hold, and of how many that are judged.
+    pub(super) fn held(&self, is_check: bool) -> (usize, usize) {
+        let rows = if is_check { &self.checks } else { &self.points };
+        let judged = rows.iter().filter_map(|row| row["holds"].as_bool());
+        (
+            judged.clone().filter(|holds| *holds).count(),
+            judged.count(),
+        )
     }
 
     /// One digest of all runs' digests, in order: equal where all journals are.
@@ -110,6 +117,7 @@ impl Found {
             .filter(|point| point["published"].is_number());
         let points = points.map(|point| Verdict {
             name: format!("{}, {}", text(&point["series"]), text(&point["x"])),
+            required: tolerance(point),
             ..self.verdict(point)
         });
         let checks = self.checks.iter().map(|check| Verdict {
@@ -133,6 +141,14 @@ impl Found {
             holds: row["holds"].as_bool(),
         }
     }
+}
+
+/// How far a simulated value may be off, in words; nothing of results that are older than that.
+fn tolerance(point: &Value) -> String {
+    let tolerance = point["tolerance"].as_f64();
+    tolerance.map_or_else(String::new, |share| {
+        format!("within {} %", (share * 1e4).round() / 100.0)
+    })
 }
 
 /// What a check requires, in words.

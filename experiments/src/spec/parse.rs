@@ -16,6 +16,7 @@ use super::{
 };
 use crate::fit::Bracket;
 use crate::metric::Metric;
+use crate::nearest::hint;
 use toml::Spanned;
 
 /// More seeds than this are a slip of a digit.
@@ -52,9 +53,13 @@ pub(super) fn parse(text: &str) -> Result<Spec, SpecError> {
     let first_seed = parser.first_seed(&written)?;
     let curves = written.curves.iter().map(|curve| parser.curve(curve));
     let curves = curves.collect::<Result<Vec<_>, _>>()?.concat();
+    let tolerance = match &written.tolerance {
+        Some(tolerance) => parser.tolerance(tolerance, "tolerance")?,
+        None => Spec::TOLERANCE,
+    };
     let published = written.published.into_iter();
     let published = published
-        .map(|row| parser.published(row))
+        .map(|row| parser.published(row, tolerance))
         .collect::<Result<_, _>>()?;
     let checks = written.checks.into_iter();
     let checks: Vec<Check> = checks
@@ -120,7 +125,10 @@ impl Parser<'_> {
 
     /// A metric of a run, or what was found by a search.
     fn metric(&self, path: &Spanned<String>, whose: &str) -> Result<Metric, SpecError> {
-        match Metric::of_search(path.get_ref()).filter(|_| self.searches) {
+        let quartiles = || Metric::of_quartiles(path.get_ref());
+        let quartiles = || quartiles().filter(|_| self.kind == RunKind::Simulation);
+        let found = Metric::of_search(path.get_ref()).filter(|_| self.searches);
+        match found.or_else(quartiles) {
             Some(metric) => Ok(metric),
             None => self.run_metric(path, whose),
         }
@@ -217,7 +225,8 @@ impl Parser<'_> {
                 .position(|axis| axis.name == *name.get_ref())
             else {
                 let known: Vec<_> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
-                let message = format!("no such axis, expected one of: {}", known.join(", "));
+                let hint = hint(name.get_ref(), known.iter().copied());
+                let message = format!("no such axis{hint}, expected one of: {}", known.join(", "));
                 return Err(self.error(name, name.get_ref(), message));
             };
             let label = value.to_string();
@@ -306,8 +315,16 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn published(&self, row: PublishedText) -> Result<Published, SpecError> {
+    /// A value of a figure; `tolerance` where it has none of its own.
+    fn published(&self, row: PublishedText, tolerance: f64) -> Result<Published, SpecError> {
+        let own = row.tolerance.as_ref();
+        let own = own.map(|own| self.tolerance(own, "published.tolerance"));
         Ok(Published {
+            tolerance: own.unwrap_or(Ok(tolerance))?,
+            to: match &row.to {
+                Some(to) => self.select(&[to.get_ref()])?,
+                None => Vec::new(),
+            },
             run: self.one("published.at", &row.at, &[row.at.get_ref()])?,
             metric: self.metric(&row.metric, "published.metric")?,
             series: row.series,
@@ -317,5 +334,17 @@ impl Parser<'_> {
             unit: row.unit,
             source: row.source,
         })
+    }
+
+    /// A share that a simulated value may be off.
+    fn tolerance(&self, share: &Spanned<f64>, whose: &str) -> Result<f64, SpecError> {
+        let value = *share.get_ref();
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(value),
+            false => {
+                let message = format!("expected a share from 0 to 1, found {value}");
+                Err(self.error(share, whose, message))
+            }
+        }
     }
 }

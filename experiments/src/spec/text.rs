@@ -28,9 +28,11 @@ pub(super) struct SpecText {
     pub(super) source: String,
     #[serde(default)]
     pub(super) description: String,
-    /// It takes long.
+    /// Whether it takes too long to be run with all others.
     #[serde(default)]
     pub(super) heavy: bool,
+    /// How far simulated values may be from published ones, as a share, where a value does not say otherwise.
+    pub(super) tolerance: Option<Spanned<f64>>,
     pub(super) cluster: Option<Spanned<String>>,
     /// `simulation`, or `pool`: what a run is.
     pub(super) kind: Option<Spanned<String>>,
@@ -163,9 +165,13 @@ pub(super) struct PublishedText {
     pub(super) x: Value,
     pub(super) at: Spanned<Values>,
     pub(super) metric: Spanned<String>,
+    /// The metric is compared as a quotient: over its mean over these runs.
+    pub(super) to: Option<Spanned<Values>>,
     #[serde(default = "one")]
     pub(super) scale: f64,
     pub(super) value: f64,
+    /// How far the simulated value may be from it, as a share of it, if not as far as others.
+    pub(super) tolerance: Option<Spanned<f64>>,
     pub(super) unit: String,
     pub(super) source: String,
 }

@@ -33,7 +33,7 @@ pub(super) fn put_all(out: &mut String, verdicts: &[Verdict]) {
         format_args!(
             "<div class=\"scroll\" role=\"region\" aria-label=\"Published and simulated\" \
              tabindex=\"0\">\n<table class=\"sortable verdicts\">\n\
-             <caption>Published and simulated: {held} of {judged} requirements hold; {} published \
+             <caption>Published and simulated: {held} of {judged} hold; {} published \
              values are compared</caption>\n<thead><tr>",
             compared.count()
         ),

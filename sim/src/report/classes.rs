@@ -7,11 +7,11 @@ use crate::stats::Summary;
 use conductor_core::config::{ClassConfig, ClassLimits, PolicyConfig};
 use conductor_core::ids::WorkflowId;
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One class of the policy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassReport {
     /// Its name.
     pub name: String,

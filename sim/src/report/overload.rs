@@ -4,13 +4,13 @@ use crate::record::{Outcome, RequestRecord};
 use crate::timeline::PoolSample;
 use conductor_core::ids::RequestId;
 use conductor_core::units::Tokens;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Correlation of the pools' loads, sampled every 15 s while requests arrive, as in v3 Fig 9: prefill load at a
 /// time with
 /// decode load so much later (earlier where the name says minus). 0 where a load does not vary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadCorrelation {
     /// Decode load 30 s earlier.
     pub lag_minus_30_s: f64,

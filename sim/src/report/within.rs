@@ -6,10 +6,10 @@
 use crate::record::{Outcome, RequestRecord};
 use conductor_core::config::Slo;
 use conductor_core::units::Nanos;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Share of completed requests with a gap whose TBT is at most so long. 0 if there are none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TbtWithin {
     /// 50 ms.
     pub ms_50: f64,

@@ -14,9 +14,10 @@ pub(super) fn table(report: &ExperimentReport) -> String {
         )
     };
     let points = report.points.iter().map(|point| {
-        let error = point
-            .published
-            .map(|published| format!("{:+.1} %", (point.simulated / published - 1.0) * 100.0));
+        let verdict = point.verdict.as_ref();
+        let error = verdict.and_then(|verdict| verdict.error);
+        let error = error.map(|error| format!("{:+.1} %", error * 100.0));
+        let holds = verdict.map(|verdict| if verdict.holds { "yes" } else { "NO" });
         vec![
             point.series.clone(),
             point.x.to_string().trim_matches('"').to_string(),
@@ -24,10 +25,19 @@ pub(super) fn table(report: &ExperimentReport) -> String {
             interval(point.simulated, point.ci95),
             error.unwrap_or_else(|| "-".to_string()),
             point.unit.clone(),
+            holds.unwrap_or("-").to_string(),
         ]
     });
     let points = render::table(
-        &["series", "x", "published", "simulated", "error", "unit"],
+        &[
+            "series",
+            "x",
+            "published",
+            "simulated",
+            "error",
+            "unit",
+            "holds",
+        ],
         points,
     );
     let checks = report.checks.iter().map(|check| {

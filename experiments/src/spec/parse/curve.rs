@@ -1,6 +1,7 @@
 //! Curves: points for each value of an axis or two.
 
 use super::Parser;
+use crate::nearest::hint;
 use crate::spec::text::{CurveText, Values};
 use crate::spec::{Axis, CurvePoint, SpecError};
 use toml::Spanned;
@@ -46,7 +47,8 @@ impl Parser<'_> {
         let axis = self.axes.iter().find(|axis| axis.name == *name.get_ref());
         axis.ok_or_else(|| {
             let known: Vec<_> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
-            let message = format!("no such axis, expected one of: {}", known.join(", "));
+            let hint = hint(name.get_ref(), known.iter().copied());
+            let message = format!("no such axis{hint}, expected one of: {}", known.join(", "));
             self.error(name, whose, message)
         })
     }
