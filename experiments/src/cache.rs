@@ -99,6 +99,7 @@ mod tests {
             faults: FaultPlan::default(),
             seed: 1,
             node_samples: false,
+            records: true,
         };
         let mut replicas = Replicas::new(vec![BlockHash(1)], Nanos::from_secs(30));
         let observer = Observer {

@@ -192,6 +192,7 @@ mod tests {
             faults: FaultPlan::default(),
             seed: 1,
             node_samples: false,
+            records: true,
         }
     }
 

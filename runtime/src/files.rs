@@ -93,7 +93,7 @@ pub fn cluster(name: &str) -> Result<ClusterConfig, FileError> {
     let path = Path::new(name);
     let text = read(path)?;
     let parsed = ClusterText::parse(&text).map_err(|error| wrong(name, &error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut profiles = Vec::new();
     for profile in parsed.profile_names() {
         let beside = folder.join(format!("{profile}.toml"));

@@ -69,7 +69,7 @@ impl Residents {
     /// True if an inline set has the node.
     pub(super) const fn has(self, node: u16) -> bool {
         // A lane is zero in `differs` if it is the node; and a lane that is zero borrows from its highest bit.
-        let differs = self.0 ^ ONES * node as u64;
+        let differs = self.0 ^ (ONES * node as u64);
         differs.wrapping_sub(ONES) & !differs & ONES << (LANE - 1) != 0
     }
 

@@ -130,8 +130,8 @@ impl Table {
 
     /// Where the search for a key with these bits begins.
     fn home(&self, bits: u64) -> usize {
-        let row = (bits >> ROW_BITS) * self.rows.len() as u64 >> (32 - ROW_BITS);
-        (row as usize) << ROW_BITS | bits as usize % ROW
+        let row = ((bits >> ROW_BITS) * self.rows.len() as u64) >> (32 - ROW_BITS);
+        ((row as usize) << ROW_BITS) | (bits as usize % ROW)
     }
 
     const fn after(&self, place: usize) -> usize {
