@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// The profile of the built-in model on the processor that it was timed on, and its data.
 const PROFILE: &str = include_str!("../../profiles/cpu-tiny.toml");
@@ -81,6 +81,8 @@ enum TransferKind {
 struct Process {
     name: String,
     child: Child,
+    /// While it is open the process goes on. Waiting for a child closes what it still has of its input.
+    stdin: Option<ChildStdin>,
 }
 
 impl Process {
@@ -98,8 +100,8 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .map_err(run)?;
-        let stdout = child.stdout.take();
-        let mut process = Self { name, child };
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let mut process = Self { name, child, stdin };
         let line = async {
             let mut line = String::new();
             if let Some(stdout) = stdout {
@@ -120,7 +122,7 @@ impl Process {
 
     /// Asks it to end by closing its standard input; kills it if it does not.
     async fn end(&mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         if tokio::time::timeout(END, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }

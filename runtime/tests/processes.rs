@@ -1,0 +1,183 @@
+//! `conductord local` as a person starts it: real processes, the real model, and what happens to clients when processes
+//! die or stand still.
+//!
+//! Only processes that were started here are ended, by their numbers.
+
+use conductor_core::journal::Auditor;
+use conductor_runtime::load::{Client, Streamed, Target};
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A gateway and its nodes.
+struct Local {
+    process: Child,
+    target: Arc<Target>,
+    journal: PathBuf,
+}
+
+impl Local {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let journal = folder.join("journal.jsonl");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_conductord"))
+            .args(["local", "--listen", "127.0.0.1:0", "--quiet", "--journal"])
+            .arg(&journal)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary of this package starts");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut line = String::new();
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says that it is ready");
+        let base = line.trim().strip_prefix("ready ").expect("ready").to_string();
+        let model = "tiny".to_string();
+        Self {
+            process,
+            target: Arc::new(Target {
+                base,
+                model,
+                key: None,
+            }),
+            journal,
+        }
+    }
+
+    /// The process of a node or the gateway, by its configuration's name.
+    fn part(&self, name: &str) -> u32 {
+        let id = self.process.id();
+        let mut parts: Vec<u32> = Vec::new();
+        for task in std::fs::read_dir(format!("/proc/{id}/task")).expect("it runs") {
+            let path = task.expect("a task").path().join("children");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            parts.extend(text.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        let is = |id: &u32| {
+            let line = std::fs::read_to_string(format!("/proc/{id}/cmdline"));
+            line.is_ok_and(|line| line.contains(&format!("/{name}.toml")))
+        };
+        parts.into_iter().find(is).unwrap_or_else(|| panic!("{name} runs"))
+    }
+
+    fn signal(&self, signal: &str, name: &str) {
+        let id = self.part(name).to_string();
+        let status = Command::new("kill").args([signal, &id]).status();
+        assert!(status.expect("kill is there").success());
+    }
+
+    /// Ends it as a service manager would, and has its journal decided again.
+    fn end(mut self) {
+        let id = self.process.id().to_string();
+        let begun = Instant::now();
+        let status = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(status.expect("kill is there").success());
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let text = std::fs::read_to_string(&self.journal).expect("a journal");
+        let mut lines = text.lines();
+        let header = lines.next().expect("a header");
+        let mut auditor = Auditor::new(header.as_bytes(), None).expect("a header");
+        for line in lines {
+            auditor.line(line.as_bytes()).expect("decided the same again");
+        }
+        assert!(auditor.finish().complete);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn complete(target: Arc<Target>, prompt: String, tokens: u32) -> Streamed {
+    let body = json!({
+        "model": "tiny", "prompt": prompt, "max_tokens": tokens, "temperature": 0,
+        "ignore_eos": true, "stream": true, "stream_options": {"include_usage": true},
+    });
+    let answer = Client::new().complete(&target, body.to_string()).await;
+    answer.expect("a complete answer")
+}
+
+/// Prompts that share their beginning.
+fn prompts() -> Vec<String> {
+    let shared = "The quick brown fox jumps over the lazy dog. ".repeat(6);
+    let mut prompts: Vec<String> = (0..4).map(|i| format!("{shared}{i} and then")).collect();
+    prompts.push("short".into());
+    prompts.push(shared);
+    prompts
+}
+
+async fn all(target: &Arc<Target>, tokens: u32) -> Vec<(String, u64)> {
+    let mut answers = Vec::new();
+    for prompt in prompts() {
+        let answer = complete(Arc::clone(target), prompt, tokens).await;
+        answers.push((answer.text, answer.cached));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn however_it_is_split_the_answers_are_those_of_one_node() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut reference = Vec::new();
+    for arguments in [
+        &["--nodes", "1"][..],
+        &["--nodes", "2p2d", "--transfer", "shm"],
+        &["--nodes", "1p1d", "--transfer", "tcp"],
+    ] {
+        let local = Local::start(folder.path(), arguments);
+        let answers = all(&local.target, 40).await;
+        assert!(answers.iter().any(|&(_, cached)| cached > 0), "prefixes are reused");
+        let texts: Vec<String> = answers.into_iter().map(|(text, _)| text).collect();
+        assert!(texts.iter().all(|text| !text.is_empty()));
+        match reference.is_empty() {
+            true => reference = texts,
+            false => assert_eq!(texts, reference, "{arguments:?}"),
+        }
+        local.end();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_go_on_elsewhere_when_nodes_are_killed_or_stand_still() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let local = Local::start(folder.path(), &["--nodes", "2p2d"]);
+    let long = "All work and no play makes Jack a dull boy. ".repeat(60);
+    let tokens = 1_500;
+    let reference = complete(Arc::clone(&local.target), long.clone(), tokens).await;
+    assert_eq!(reference.stamps.len(), tokens as usize);
+    // Two at a time, so that each decode node has one.
+    let both = || {
+        let target = Arc::clone(&local.target);
+        let other = Arc::clone(&local.target);
+        let (one, two) = (long.clone(), long.clone());
+        (
+            tokio::spawn(complete(target, one, tokens)),
+            tokio::spawn(complete(other, two, tokens)),
+        )
+    };
+    for (signal, node) in [("-STOP", "node-3"), ("-KILL", "node-2"), ("-KILL", "node-0")] {
+        let (one, two) = both();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        local.signal(signal, node);
+        if signal == "-STOP" {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            local.signal("-CONT", node);
+        }
+        for answer in [one, two] {
+            let answer = answer.await.expect("no panic");
+            assert_eq!(answer.text, reference.text, "{signal} {node}");
+            assert_eq!(answer.stamps.len(), tokens as usize, "{signal} {node}");
+        }
+        // One that was stopped is heard again.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    local.end();
+}
