@@ -54,20 +54,22 @@ impl Simulated {
     pub(crate) const QUARTILES: [&str; 3] = ["q1", "q3", "whisker"];
 
     /// The quartiles of all distributions as metrics: to a quarter of a percent of requests, as they are kept. The
-    /// upper whisker is one and a half times the box beyond it, or the largest value if that is less.
+    /// upper whisker is one and a half times the box beyond it, or the largest value if that is less. Not numbers
+    /// where there are no requests, or so many that their records were not kept.
     pub(crate) fn quartiles(&self) -> Vec<(String, f64)> {
         let mut numbers = Vec::new();
         for of in Distribution::ALL {
             let values = self.distribution(of);
             let at = |quarter: usize| values.get(values.len() * quarter / 4).copied();
-            let (q1, q3) = (at(1).unwrap_or(0.0), at(3).unwrap_or(0.0));
+            let (q1, q3) = (at(1).unwrap_or(f64::NAN), at(3).unwrap_or(f64::NAN));
             let most = match of {
                 Distribution::Ttft => self.report.ttft_s.max,
                 Distribution::Tbt => self.report.tbt_s.max,
                 Distribution::Tpot => self.report.tpot_s.max,
                 Distribution::E2e => self.report.e2e_s.max,
             };
-            let whisker = (q3 + 1.5 * (q3 - q1)).min(most);
+            let reach = q3 + 1.5 * (q3 - q1);
+            let whisker = if reach > most { most } else { reach };
             let named = Self::QUARTILES.iter().zip([q1, q3, whisker]);
             numbers.extend(named.map(|(name, value)| (format!("{}.{name}", of.name()), value)));
         }
