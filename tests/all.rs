@@ -19,4 +19,3 @@ mod reports;
 mod sweeps;
 mod tidy;
 mod tune;
-mod worlds;

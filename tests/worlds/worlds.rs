@@ -1,24 +1,46 @@
 //! Two worlds, one core: the runtime's driver and agents on a virtual clock, with the simulator's times, write the
 //! simulator's journal, step for step.
 //!
-//! Here, because the runtime and the simulator do not know each other.
+//! In a package of its own, because the runtime and the simulator do not know each other.
 
 mod times;
 
-use crate::common::{generated, trace};
 use conductor_core::ids::NodeId;
 use conductor_core::rng::Stream;
-use conductor_core::units::Nanos;
+use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
 use conductor_experiments::execute::{Job, execute};
+use conductor_experiments::inputs::{self, WorkloadInput};
 use conductor_runtime::driver::Submission;
 use conductor_runtime::journal::MemoryJournal;
 use conductor_runtime::loopback::{Fault, Loopback};
 use conductor_runtime::protocol::{Prompt, Sampling};
-use conductor_sim::Observer;
 use conductor_sim::faults::{self, FaultKind};
+use conductor_sim::{FaultPlan, Observer};
+use std::path::Path;
 use std::sync::Arc;
 use times::SimulatedTimes;
+
+/// A replay of the built-in workload.
+fn generated(requests: u64, cluster: &str, policy: &str, seed: u64) -> Job {
+    let mut workload = WorkloadInput::workload(inputs::DEFAULT_WORKLOAD).expect("built in");
+    workload.requests = Some(requests);
+    workload.seed = seed;
+    job(workload, cluster, policy, seed)
+}
+
+fn job(mut workload: WorkloadInput, cluster: &str, policy: &str, seed: u64) -> Job {
+    workload.block = Tokens(512);
+    Job {
+        workload,
+        cluster: inputs::cluster(cluster, None).expect("built in"),
+        policy: inputs::policy(policy).expect("built in"),
+        faults: FaultPlan::default(),
+        seed,
+        node_samples: false,
+        records: false,
+    }
+}
 
 /// What a client would ask for; nodes here have no model, so that the answer ends where the workload says.
 fn submission(request: &WorkloadRequest) -> Submission {
@@ -90,7 +112,9 @@ fn both(job: &Job, crash: Option<(NodeId, Nanos, Nanos)>) -> conductor_core::con
     ignore = "traces/data/conversation_trace.jsonl is absent: run traces/fetch.sh"
 )]
 fn the_conversation_trace_gives_one_journal_in_both_worlds() {
-    let mut job = trace("conversation", "8p8d", "kvcache-centric+early-predicted");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let workload = WorkloadInput::trace("conversation", &root).expect("the trace is here");
+    let mut job = job(workload, "8p8d", "kvcache-centric+early-predicted", 1);
     job.workload.limit = Some(3_000);
     job.workload.speed = 3.0;
     let seen = both(
