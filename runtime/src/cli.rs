@@ -1,6 +1,7 @@
 //! What a person types: the commands, their arguments, how they fail.
 
 pub(crate) mod calibrate;
+pub(crate) mod check;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod local;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Node(gateway::DaemonArgs),
     /// Gateway and nodes on this machine, with a built-in model: the demo
     Local(local::LocalArgs),
+    /// Say what is wrong with a configuration and what hardware is found; start nothing
+    Check(check::CheckArgs),
     /// Time an engine, for `conductor calibrate`
     Calibrate(calibrate::CalibrateArgs),
     /// Replay a trace as real requests against an OpenAI-compatible server

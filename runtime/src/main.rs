@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Node(args) => cli::gateway::node(&args),
         Command::Local(args) => cli::local::run(&args),
         Command::Calibrate(args) => cli::calibrate::run(&args),
+        Command::Check(args) => cli::check::run(&args),
         Command::Load(args) => cli::load::run(&args),
     };
     match outcome {

@@ -1,0 +1,125 @@
+//! The daemon's command line: what is wrong is one line and exit code 2.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn conductord(arguments: &[&str], folder: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_conductord"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the binary of this package starts")
+}
+
+const NODE: &str = r#"
+node = 1
+listen = "127.0.0.1:0"
+transfer = "tcp://127.0.0.1:0"
+cluster = "2p2d"
+secret_file = "secret"
+[engine]
+kind = "sleep"
+"#;
+
+const GATEWAY: &str = r#"
+listen = "127.0.0.1:0"
+cluster = "1p1d"
+secret_file = "secret"
+[nodes]
+list = ["127.0.0.1:1", "127.0.0.1:2"]
+"#;
+
+#[test]
+fn a_configuration_is_checked_without_starting_anything() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a temporary folder can be written");
+    };
+    write("secret", "0123456789abcdef0123456789abcdef");
+    write("node.toml", NODE);
+    write("gateway.toml", GATEWAY);
+    for (file, expected) in [
+        ("node.toml", "node 1, prefill, cluster a800-2p2d"),
+        ("gateway.toml", "1 prefill, 1 decode, 0 coupled nodes"),
+    ] {
+        let output = conductord(&["check", "--config", file], folder.path());
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("processor: "), "{said}");
+    }
+    for (text, expected) in [
+        (
+            NODE.replace("node = 1", "node = 9"),
+            "9 of a cluster of 4 nodes, expected less",
+        ),
+        (NODE.replace("listen", "listne"), "unknown field `listne`"),
+        (NODE.replace("2p2d", "none.toml"), "none.toml: No such file"),
+        (NODE.replace("\"secret\"", "\"nothing\""), "nothing"),
+        (
+            GATEWAY.replace(", \"127.0.0.1:2\"", ""),
+            "1 addresses, expected one for each",
+        ),
+        (
+            GATEWAY.replace("cluster = \"1p1d\"", "cluster = \"1p\""),
+            "1p",
+        ),
+        (
+            format!("{GATEWAY}\n[gateway]\nconcurrent_max = 0\n"),
+            "concurrent_max",
+        ),
+        ("node = ".to_string(), "bad.toml"),
+    ] {
+        write("bad.toml", &text);
+        let output = conductord(&["check", "--config", "bad.toml"], folder.path());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {error}");
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn bad_usage_is_said_with_what_was_expected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (arguments, expected) in [
+        (&["local", "--nodes", "0p2d"][..], "--nodes: expected NpMd"),
+        (&["local", "--policy", "no-such-policy"], "no-such-policy"),
+        (
+            &[
+                "load",
+                "--url",
+                "http://127.0.0.1:1",
+                "--trace",
+                "none.jsonl",
+            ],
+            "none.jsonl",
+        ),
+        (
+            &[
+                "load",
+                "--url",
+                "http://127.0.0.1:1",
+                "--trace",
+                "x",
+                "--speed",
+                "0",
+            ],
+            "--speed",
+        ),
+        (
+            &["calibrate", "--config", "none.toml", "-o", "x.csv"],
+            "none.toml",
+        ),
+        (&["gateway", "--config", "none.toml"], "none.toml"),
+    ] {
+        let output = conductord(arguments, folder.path());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
