@@ -100,11 +100,21 @@ impl Column<'_> {
         Ok(Estimate::of(&values.collect::<Vec<_>>()))
     }
 
-    /// The published value beside it, as it is drawn.
+    /// The published value beside it, as it is drawn. What is only published as a multiple of other runs is that
+    /// multiple of what is simulated there: such a curve shows a shape, and begins where the simulated one does.
     pub(super) fn published(&self, run: usize) -> Option<f64> {
-        let mut rows = self.cells.spec.published.iter();
-        let row = rows.find(|row| row.run == run && row.metric == self.measure.metric)?;
-        Some(row.value / row.scale * self.measure.scale)
+        let rows = self.cells.spec.published.iter();
+        let rows = rows.filter(|row| row.run == run && row.metric == self.measure.metric);
+        let row = rows.min_by_key(|row| !row.to.is_empty())?;
+        let value = row.value / row.scale;
+        if row.to.is_empty() {
+            return Some(value * self.measure.scale);
+        }
+        let mut sum = 0.0;
+        for &other in &row.to {
+            sum += self.estimate(other).ok()?.mean;
+        }
+        Some(value * sum / row.to.len() as f64)
     }
 
     /// Over how many seeds means are, at most.
