@@ -15,7 +15,7 @@ use super::lend::{Closing, Lent};
 use super::peers::Peers;
 use super::send::Unsent;
 use super::step::{Running, Sequence};
-use crate::agent::{CoupledAgent, DecodeAgent, Outputs, PrefillAgent};
+use crate::agent::{Agent, Outputs};
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::protocol::{FromNode, ToNode};
 use crate::wire::messages::{Facts, Landing, Pinned, Up, up};
@@ -99,12 +99,6 @@ pub struct NodeStatus {
     pub facts_lost: u64,
 }
 
-pub(super) enum Agent {
-    Prefill(PrefillAgent),
-    Decode(DecodeAgent),
-    Coupled(CoupledAgent),
-}
-
 /// A gateway's session.
 struct Session {
     number: u64,
@@ -165,7 +159,7 @@ impl Body {
         let role = parts.cluster.nodes[parts.id.index()].role;
         Self {
             clock: MonotonicClock::start(),
-            agent: agent(&parts, role),
+            agent: Agent::new(role, parts.id, &parts.cluster, &parts.policy),
             role,
             roles: 0,
             kv: Kv::new(parts.blocks),
@@ -300,18 +294,20 @@ impl Body {
             return;
         }
         let mut out = Outputs::new();
-        match &mut self.agent {
-            Agent::Prefill(agent) => agent.session_ended(&mut out),
-            Agent::Decode(agent) => agent.session_ended(&mut out),
-            Agent::Coupled(agent) => agent.session_ended(&mut out),
-        }
+        self.agent.session_ended(&mut out);
         self.carry_out(out);
         self.landings.refuse_all("the gateway's session has ended");
         self.facts.clear();
     }
 
     pub(super) fn take_role(&mut self, role: Role) {
-        self.agent = agent(&self.parts, role);
+        let Parts {
+            id,
+            cluster,
+            policy,
+            ..
+        } = &self.parts;
+        self.agent = Agent::new(role, *id, cluster, policy);
         self.role = role;
         self.roles += 1;
         self.kv.forget_all();
@@ -372,12 +368,7 @@ impl Body {
     }
 
     fn is_idle(&self) -> bool {
-        let agent = match &self.agent {
-            Agent::Prefill(agent) => agent.is_idle(),
-            Agent::Decode(agent) => agent.is_idle(),
-            Agent::Coupled(agent) => agent.is_idle(),
-        };
-        agent && self.running.is_none() && self.kv.held() == 0
+        self.agent.is_idle() && self.running.is_none() && self.kv.held() == 0
     }
 
     fn status(&self) -> NodeStatus {
@@ -405,16 +396,5 @@ impl Body {
                 Ok(None) | Err(_) => return,
             }
         }
-    }
-}
-
-/// A fresh agent.
-fn agent(parts: &Parts, role: Role) -> Agent {
-    let (cluster, policy) = (&parts.cluster, &parts.policy);
-    let spec = &cluster.nodes[parts.id.index()];
-    match role {
-        Role::Prefill => Agent::Prefill(PrefillAgent::new(cluster.block, spec, policy.eviction)),
-        Role::Decode => Agent::Decode(DecodeAgent::new(parts.id, cluster, policy)),
-        Role::Coupled => Agent::Coupled(CoupledAgent::new(parts.id, cluster, policy.eviction)),
     }
 }

@@ -4,10 +4,10 @@
 //! of asking, so that a large prompt is not passed by small ones for ever. What a peer could still write to is not
 //! used again before its right to is gone: its blocks stay held until the messenger has said so.
 
-use super::body::{Agent, Body, Inbox};
+use super::body::{Body, Inbox};
 use super::kv::Holder;
 use super::lend::Closing;
-use crate::agent::Outputs;
+use crate::agent::{Agent, Outputs};
 use crate::wire::messages::Landing;
 use conductor_core::ids::{NodeId, Ticket};
 use conductor_messenger::{Access, Key, Rights};
