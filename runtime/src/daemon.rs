@@ -2,12 +2,12 @@
 //! the door for clients.
 
 use crate::clock::MonotonicClock;
-use crate::discovery::{self, DiscoveryError};
+use crate::discovery::{self, DiscoveryError, EtcdConfig, Nodes};
 use crate::files::{self, FileError};
 use crate::gateway::{self, Front, GatewayConfig};
 use crate::journal::{FileJournal, Journal, JournalConfig, NoJournal, SyncPolicy};
 use crate::links::{self, LinkNews, LinksConfig};
-use crate::wire::{Secret, SecretError};
+use crate::wire::{Secret, SecretError, Tls, TlsError, TlsFiles};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use serde::Deserialize;
 use std::future::Future;
@@ -58,6 +58,8 @@ pub struct GatewayFile {
     pub seed: u64,
     /// Holds the cluster's secret.
     pub secret_file: PathBuf,
+    /// Encrypts what is said to nodes; they have it, too.
+    pub tls: Option<TlsFiles>,
     /// Whose tokenizer: `tiny`, or a model's folder or file.
     #[serde(default = "default_text")]
     pub text: String,
@@ -73,15 +75,45 @@ pub struct GatewayFile {
     pub gateway: GatewayConfig,
 }
 
-/// `[nodes]`: one of the two.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NodesFile {
-    /// Addresses by node number.
-    #[serde(default)]
-    pub list: Vec<String>,
-    /// A list of nodes, see [`crate::discovery`].
-    pub file: Option<PathBuf>,
+/// `[nodes]`: one of them. A node of the cluster that a file or etcd does not have is down until they do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum NodesFile {
+    /// Addresses by node number: of all nodes, for good.
+    List(Vec<String>),
+    /// A list of nodes that is read again when it changes, see [`crate::discovery`].
+    File(PathBuf),
+    /// Nodes announce themselves there.
+    Etcd(EtcdConfig),
+}
+
+impl NodesFile {
+    /// Whether it can be, of a cluster of `count` nodes.
+    fn check(&self, count: usize) -> Result<(), DaemonError> {
+        match self {
+            Self::List(list) if list.len() != count => Err(DaemonError::Setting(format!(
+                "nodes.list: {} addresses, expected one for each of the cluster's {count} nodes",
+                list.len()
+            ))),
+            Self::List(_) => Ok(()),
+            Self::File(path) => Ok(discovery::read(path, count).map(|_| ())?),
+            Self::Etcd(_) if cfg!(feature = "etcd") => Ok(()),
+            Self::Etcd(_) => Err(DaemonError::Setting(discovery::WITHOUT_ETCD.into())),
+        }
+    }
+
+    async fn follow(&self, count: usize) -> Result<Nodes, DaemonError> {
+        Ok(match self {
+            Self::List(list) => Nodes::fixed(list.iter().cloned()),
+            Self::File(path) => discovery::watch_file(path, count)?.into(),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(config) => discovery::etcd::watch_nodes(config.clone(), count)
+                .await?
+                .into(),
+            #[cfg(not(feature = "etcd"))]
+            Self::Etcd(_) => return Err(DaemonError::Setting(discovery::WITHOUT_ETCD.into())),
+        })
+    }
 }
 
 /// `[links]`
@@ -153,6 +185,9 @@ pub enum DaemonError {
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The list of nodes.
     #[error(transparent)]
     Nodes(#[from] DiscoveryError),
@@ -184,7 +219,7 @@ pub struct GatewayParts {
     cluster: ClusterConfig,
     policy: PolicyConfig,
     secret: Secret,
-    nodes: Vec<String>,
+    tls: Option<Tls>,
 }
 
 impl GatewayParts {
@@ -197,38 +232,22 @@ impl GatewayParts {
         let cluster = files::cluster(&file.cluster)?;
         let policy = files::policy(&file.policy)?;
         let secret = Secret::read(&file.secret_file)?;
+        let tls = file.tls.as_ref().map(Tls::read).transpose()?;
         let setting = |error: String| DaemonError::Setting(format!("{}: {error}", path.display()));
         file.gateway
             .check()
             .map_err(|error| setting(error.to_string()))?;
-        let count = cluster.nodes.len();
-        let nodes = match (&file.nodes.file, &file.nodes.list) {
-            (Some(list), given) if given.is_empty() => {
-                let list = discovery::read(list, count)?;
-                let missing = (0..count as u16)
-                    .find(|&id| !list.contains_key(&conductor_core::ids::NodeId(id)));
-                if let Some(missing) = missing {
-                    return Err(setting(format!("nodes.file: no address of node {missing}")));
-                }
-                list.into_values().collect()
-            }
-            (None, given) if given.len() == count => given.clone(),
-            (None, given) => {
-                return Err(setting(format!(
-                    "nodes.list: {} addresses, expected one for each of the cluster's {count} nodes",
-                    given.len()
-                )));
-            }
-            (Some(_), _) => {
-                return Err(setting("nodes: expected either list or file".into()));
-            }
-        };
+        let nodes = file.nodes.check(cluster.nodes.len());
+        nodes.map_err(|error| match error {
+            DaemonError::Setting(error) => setting(error),
+            other => other,
+        })?;
         Ok(Self {
             file,
             cluster,
             policy,
             secret,
-            nodes,
+            tls,
         })
     }
 
@@ -270,7 +289,7 @@ pub async fn run(
         cluster,
         policy,
         secret,
-        nodes,
+        tls,
     } = &parts;
     let system = |what: String| move |why| DaemonError::System { what, why };
     let text = gateway::text_of(&file.text).map_err(DaemonError::Setting)?;
@@ -280,17 +299,18 @@ pub async fn run(
     let clock = MonotonicClock::start();
     let (driver, _task) = crate::task::spawn(cluster, policy, file.seed, parts.journal()?, clock);
     let links = LinksConfig {
+        tls: tls.clone(),
         ping: Duration::from_millis(file.links.ping_ms),
         silent: Duration::from_millis(file.links.silent_ms),
-        ..LinksConfig::new(nodes.clone(), secret.clone())
+        ..LinksConfig::new(secret.clone())
     };
     let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
         LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
         LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
         LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
     });
-    let _links = links::spawn(links, cluster, policy, driver.clone(), report)
-        .map_err(|error| DaemonError::Setting(error.to_string()))?;
+    let nodes = file.nodes.follow(cluster.nodes.len()).await?;
+    let _links = links::spawn(links, nodes, cluster, policy, driver.clone(), report);
     let front = Front::new(file.gateway.clone(), cluster, policy);
     let (waiting, asks) = (
         driver.clone(),

@@ -1,6 +1,6 @@
-//! Which nodes there are and where: a file that is read again when it changes, or etcd.
+//! Which nodes there are and where: a list that is given, a file that is read again when it changes, or etcd.
 //!
-//! Both give the same thing, a list that changes. A list that cannot be read leaves the last one in force and is said
+//! All give the same thing, a list that may change. A list that cannot be read leaves the last one in force and is said
 //! on stderr: nodes do not go away because a file was half written.
 //!
 //! Not here: connections to nodes; whether they answer.
@@ -25,6 +25,86 @@ const FILE_MAX: u64 = 16 << 20;
 
 /// Addresses by node: `HOST:PORT` of its control plane.
 pub type NodeList = BTreeMap<NodeId, String>;
+
+/// Where in etcd: each node's address under `PREFIX/NODE`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdConfig {
+    /// Such as `http://127.0.0.1:2379`.
+    pub endpoints: Vec<String>,
+    /// Of the keys; one for each cluster.
+    #[serde(default = "EtcdConfig::default_prefix")]
+    pub prefix: String,
+    /// Seconds until a node that says nothing more is gone.
+    #[serde(default = "EtcdConfig::default_lease_s")]
+    pub lease_s: u32,
+}
+
+impl EtcdConfig {
+    fn default_prefix() -> String {
+        "/conductor/nodes".into()
+    }
+
+    const fn default_lease_s() -> u32 {
+        5
+    }
+}
+
+/// Of a program that cannot do what its file says.
+pub(crate) const WITHOUT_ETCD: &str =
+    "etcd: this conductord is built without it, expected one built with `--features etcd`";
+
+/// The list, as one sees it who follows it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Nodes(watch::Receiver<Arc<NodeList>>);
+
+impl From<watch::Receiver<Arc<NodeList>>> for Nodes {
+    fn from(list: watch::Receiver<Arc<NodeList>>) -> Self {
+        Self(list)
+    }
+}
+
+impl Nodes {
+    /// A list that never changes: addresses of nodes 0, 1, 2 and so on.
+    #[must_use]
+    pub fn fixed(addresses: impl IntoIterator<Item = String>) -> Self {
+        let numbers = (0..).map(NodeId);
+        let list = numbers.zip(addresses).collect();
+        Self(watch::channel(Arc::new(list)).1)
+    }
+
+    /// Where a node is now, if it is in the list.
+    #[must_use]
+    pub fn listed(&self, node: NodeId) -> Option<String> {
+        self.0.borrow().get(&node).cloned()
+    }
+
+    /// The addresses of nodes 0 to `count` - 1; empty ones of those that are not in the list.
+    #[must_use]
+    pub fn addresses(&self, count: usize) -> Vec<String> {
+        let list = self.0.borrow();
+        let numbers = (0..count as u16).map(NodeId);
+        numbers
+            .map(|node| list.get(&node).cloned().unwrap_or_default())
+            .collect()
+    }
+
+    /// Waits until the list has changed since this last returned; for ever if nobody changes it any more.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the list says another thing of a node than `from`, and says what.
+    pub async fn moved(&mut self, node: NodeId, from: Option<&str>) -> Option<String> {
+        let elsewhere = |list: &Arc<NodeList>| list.get(&node).map(String::as_str) != from;
+        if let Ok(list) = self.0.wait_for(elsewhere).await {
+            return list.get(&node).cloned();
+        }
+        std::future::pending().await
+    }
+}
 
 /// Why there is no list.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,12 +5,16 @@
 //! too. A node that comes back begins with what it has cached, so a gateway that was restarted knows all caches after
 //! one round.
 //!
+//! The list of nodes may change at any time ([`crate::discovery`]): one that moves is dialled where it is now, one that
+//! is taken from the list is gone at once, and the nodes hear where their peers are.
+//!
 //! Not here: what is said ([`crate::protocol`]), and what follows from a node's going (the core's).
 
 mod session;
 
+use crate::discovery::Nodes;
 use crate::task::{DriverHandle, SessionId};
-use crate::wire::{MESSAGE_BYTES_MAX, Secret};
+use crate::wire::{MESSAGE_BYTES_MAX, Secret, Tls};
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::ids::NodeId;
 use std::fmt;
@@ -21,10 +25,10 @@ use tokio::task::JoinSet;
 /// How nodes are reached.
 #[derive(Clone, Debug)]
 pub struct LinksConfig {
-    /// Where each node of the cluster listens, by number: `HOST:PORT`.
-    pub nodes: Vec<String>,
     /// Shown to every node.
     pub secret: Secret,
+    /// With it connections are encrypted, and both sides show certificates.
+    pub tls: Option<Tls>,
     /// Between two pings.
     pub ping: Duration,
     /// After so long without a word a node is gone.
@@ -42,10 +46,10 @@ pub struct LinksConfig {
 impl LinksConfig {
     /// Pings four times a second; 2 s of silence; new tries after 50 ms to 1 s.
     #[must_use]
-    pub const fn new(nodes: Vec<String>, secret: Secret) -> Self {
+    pub const fn new(secret: Secret) -> Self {
         Self {
-            nodes,
             secret,
+            tls: None,
             ping: Duration::from_millis(250),
             silent: Duration::from_secs(2),
             connect: Duration::from_secs(2),
@@ -132,6 +136,17 @@ pub enum LinkError {
         /// Where.
         address: String,
     },
+    /// The list of nodes does not have it.
+    #[error("the list of nodes does not have it")]
+    Unlisted,
+    /// The list of nodes has it elsewhere.
+    #[error("{from}: it is now at {to}")]
+    Moved {
+        /// Where it was.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
     /// This side is ending.
     #[error("the driver has ended")]
     Ended,
@@ -139,16 +154,6 @@ pub enum LinkError {
 
 /// Who hears of it: called on the link's task, so it must not block.
 pub type Report = Arc<dyn Fn(NodeId, &LinkNews) + Send + Sync>;
-
-/// The list of nodes and the cluster's differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} node addresses, expected one for each of the cluster's {expected} nodes")]
-pub struct WrongCount {
-    /// Addresses that were given.
-    pub found: usize,
-    /// Nodes that there are.
-    pub expected: usize,
-}
 
 /// Connections to all nodes. Dropping it closes them.
 pub struct Links(JoinSet<()>);
@@ -162,6 +167,8 @@ impl fmt::Debug for Links {
 /// What all links share.
 struct Shared {
     config: LinksConfig,
+    /// Nodes of the cluster.
+    count: usize,
     digest: String,
     /// Tells attempts of this gateway from those of the one before it.
     epoch: u64,
@@ -169,26 +176,19 @@ struct Shared {
     report: Report,
 }
 
-/// Begins to dial; goes on until it is dropped or the driver ends.
-///
-/// # Errors
-/// If the list of nodes does not fit the cluster.
+/// Begins to dial the cluster's nodes where `nodes` says that they are; goes on until it is dropped or the driver ends.
 pub fn spawn(
     config: LinksConfig,
+    nodes: Nodes,
     cluster: &ClusterConfig,
     policy: &PolicyConfig,
     driver: DriverHandle,
     report: Report,
-) -> Result<Links, WrongCount> {
-    if config.nodes.len() != cluster.nodes.len() {
-        return Err(WrongCount {
-            found: config.nodes.len(),
-            expected: cluster.nodes.len(),
-        });
-    }
+) -> Links {
     let shared = Arc::new(Shared {
         digest: crate::wire::digest(cluster, policy),
         config,
+        count: cluster.nodes.len(),
         epoch: crate::wire::random(),
         driver,
         report,
@@ -197,29 +197,36 @@ pub fn spawn(
     for (number, spec) in cluster.nodes.iter().enumerate() {
         let link = Link {
             shared: Arc::clone(&shared),
+            nodes: nodes.clone(),
             node: NodeId(number as u16),
             role: spec.role,
         };
         tasks.spawn(link.keep());
     }
-    Ok(Links(tasks))
+    Links(tasks)
 }
 
 /// The connection to one node.
 struct Link {
     shared: Arc<Shared>,
+    nodes: Nodes,
     node: NodeId,
     role: Role,
 }
 
 impl Link {
     /// Session after session.
-    async fn keep(self) {
-        let Shared { config, report, .. } = &*self.shared;
+    async fn keep(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let Shared { config, report, .. } = &*shared;
         let mut pause = config.pause_min;
         let mut said = None;
         for session in 1.. {
-            let (was_up, error) = self.session(SessionId(session)).await;
+            let listed = self.nodes.listed(self.node);
+            let (was_up, error) = match &listed {
+                Some(address) => self.session(SessionId(session), address).await,
+                None => (false, LinkError::Unlisted),
+            };
             if error == LinkError::Ended {
                 return;
             }
@@ -230,8 +237,16 @@ impl Link {
                 report(self.node, &LinkNews::Unreachable(error.clone()));
                 said = Some(error);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(config.pause_max);
+            let again = async {
+                match listed {
+                    Some(_) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = again => pause = (pause * 2).min(config.pause_max),
+                _ = self.nodes.moved(self.node, listed.as_deref()) => pause = config.pause_min,
+            }
         }
     }
 }

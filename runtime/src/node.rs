@@ -31,7 +31,8 @@ mod step;
 pub use body::NodeStatus;
 pub use config::{EngineConfig, NodeConfig, NodeLimits, NodeParts, PartsError};
 
-use crate::wire::{NodeServer, PeerServer};
+use crate::discovery::WITHOUT_ETCD;
+use crate::wire::{NodeServer, PeerServer, innermost};
 use body::{Body, INBOX_MAX, Inbox, Parts};
 use compute::{CostOf, Memory};
 use conductor_core::config::ClusterConfig;
@@ -108,6 +109,8 @@ pub struct Running {
     server: JoinHandle<()>,
     stop_server: Option<oneshot::Sender<()>>,
     transport: TransportHandle,
+    #[cfg(feature = "etcd")]
+    announced: Option<crate::discovery::etcd::Announcement>,
 }
 
 /// So that it can be shut down.
@@ -185,8 +188,12 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
         cluster,
         policy,
         secret,
+        tls,
     } = parts;
     let id = NodeId(config.node);
+    if config.etcd.is_some() && cfg!(not(feature = "etcd")) {
+        return Err(wrong("etcd", WITHOUT_ETCD));
+    }
     let (blocks, scratch) = blocks_of(&config, &cluster)?;
     let spec = cluster.nodes[id.index()];
     if spec.ssd_blocks > 0 || spec.stages > 1 {
@@ -226,7 +233,7 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
     };
     let peers = Peers::new(
         id,
-        secret,
+        (secret, tls.clone()),
         Arc::clone(&transport),
         &memory,
         shape,
@@ -247,13 +254,25 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
     });
     let body = tokio::spawn(body.run(messages));
     tokio::spawn(hear_notices(notices, inbox.clone()));
+    let mut server_builder = tonic::transport::Server::builder();
+    if let Some(tls) = &tls {
+        server_builder = tls
+            .serve(server_builder)
+            .map_err(|error| wrong("tls", innermost(&error)))?;
+    }
     let (stop_server, stopped) = oneshot::channel::<()>();
     let serving = serve(
+        server_builder,
         listener,
         Shared(Arc::new(server)),
         config.limits.message_bytes_max,
         stopped,
     );
+    #[cfg(feature = "etcd")]
+    let announced = config.etcd.map(|etcd| {
+        let at = config.advertise.unwrap_or_else(|| address.to_string());
+        crate::discovery::etcd::announce(etcd, id, at)
+    });
     Ok(Running {
         address,
         inbox,
@@ -261,11 +280,14 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
         server: tokio::spawn(serving),
         stop_server: Some(stop_server),
         transport: TransportHandle(transport),
+        #[cfg(feature = "etcd")]
+        announced,
     })
 }
 
 /// Answers until it is told to stop.
 async fn serve(
+    server: tonic::transport::Server,
     listener: TcpListener,
     shared: Shared,
     message_bytes_max: usize,
@@ -278,7 +300,7 @@ async fn serve(
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = tonic::transport::Server::builder()
+    let server = server
         .initial_stream_window_size(1 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
@@ -426,6 +448,10 @@ impl Running {
 
     /// Gives its work up, lets transfers end, and stops. Its gateway gives the requests in again elsewhere.
     pub async fn end(mut self) {
+        #[cfg(feature = "etcd")]
+        if let Some(announced) = self.announced.take() {
+            announced.withdraw().await;
+        }
         let (done, ended) = oneshot::channel();
         if self.inbox.send(Inbox::End(done)).await.is_ok() {
             let _ = ended.await;

@@ -10,6 +10,7 @@
 pub mod convert;
 pub mod messages;
 mod secret;
+mod tls;
 
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 mod node_service {
@@ -26,6 +27,8 @@ pub use node_service::node_server::{Node, NodeServer};
 pub use peer_service::peer_client::PeerClient;
 pub use peer_service::peer_server::{Peer, PeerServer};
 pub use secret::{Secret, SecretError};
+pub use tls::{Tls, TlsError, TlsFiles};
+pub(crate) use tls::{endpoint, innermost};
 
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::digest::Digest;

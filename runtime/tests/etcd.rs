@@ -1,13 +1,17 @@
 //! Nodes in a real etcd, started here on free ports of the loopback; `tests/etcd/run.sh` installs it.
 
 use conductor_core::ids::NodeId;
-use conductor_runtime::discovery::NodeList;
-use conductor_runtime::discovery::etcd::{EtcdConfig, announce, watch_nodes};
-use std::net::TcpListener;
+use conductor_runtime::daemon::{self, GatewayParts};
+use conductor_runtime::discovery::etcd::{announce, watch_nodes};
+use conductor_runtime::discovery::{EtcdConfig, NodeList};
+use conductor_runtime::node::{self, NodeConfig, NodeParts};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
 
 /// An etcd with its own data; ended when dropped.
 struct Etcd {
@@ -148,4 +152,83 @@ async fn an_etcd_that_is_not_there_is_said() {
         error.to_string().starts_with("etcd http://127.0.0.1:"),
         "{error}"
     );
+}
+
+/// One exchange with a gateway.
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_finds_its_nodes_in_etcd_and_loses_those_that_withdraw() {
+    let etcd = Etcd::start().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("writes");
+        path
+    };
+    write("cpu-tiny.toml", include_str!("../profiles/cpu-tiny.toml"));
+    let secret = write("secret", "a-secret-for-tests-alone");
+    let cluster = write(
+        "cluster.toml",
+        "name = \"test\"\nprofile = \"cpu-tiny\"\nblock_tokens = 16\n[[nodes]]\ncount = 2\nrole = \"coupled\"\n\
+         [coupled]\nschedule = \"chunked\"\nprefix_caching = true\n",
+    );
+    let common = format!("cluster = {cluster:?}\nsecret_file = {secret:?}\n");
+    let place = format!(
+        "etcd]\nendpoints = [{:?}]\nprefix = \"/e2e\"\nlease_s = 2\n",
+        etcd.endpoint
+    );
+    let file = format!(
+        "listen = \"127.0.0.1:0\"\n{common}[nodes.{place}[gateway]\nlog_requests = false\ndrain_s = 1\n"
+    );
+    let parts = GatewayParts::read(&write("gateway.toml", &file)).expect("a gateway's file");
+    let (ready, at) = oneshot::channel();
+    let (stop_gateway, gateway_stops) = oneshot::channel::<()>();
+    let ready = |address| ready.send(address).expect("somebody waits");
+    let gateway = tokio::spawn(daemon::run(parts, ready, async {
+        let _ = gateway_stops.await;
+    }));
+    let node = |number: u16| {
+        let file = format!(
+            "node = {number}\nlisten = \"127.0.0.1:0\"\ntransfer = \"tcp://127.0.0.1:0\"\n{common}\
+             [engine]\nkind = \"sleep\"\n[{place}"
+        );
+        let config: NodeConfig = toml::from_str(&file).expect("a node's file");
+        let parts = NodeParts::read(&config).expect("its parts");
+        node::start(config, parts)
+    };
+    let (first, second) = (
+        node(0).await.expect("starts"),
+        node(1).await.expect("starts"),
+    );
+    let address = at.await.expect("it is ready");
+    let body = r#"{"model":"tiny","prompt":"Hello","max_tokens":4}"#;
+    let request = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // One of the nodes withdraws, and what comes after is served by the other.
+    first.end().await;
+    for _ in 0..4 {
+        let answer = ask(address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    second.end().await;
+    let ready = "GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let gone = async {
+        while !ask(address, ready).await.contains("no-nodes") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone)
+        .await
+        .expect("it knows that nobody is there");
+    stop_gateway.send(()).expect("it runs");
+    gateway.await.expect("no panic").expect("it ends in order");
 }

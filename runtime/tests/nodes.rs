@@ -4,4 +4,6 @@ mod cluster;
 mod faults;
 mod greeting;
 mod reference;
+mod roster;
 mod serving;
+mod tls;

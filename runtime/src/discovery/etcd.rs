@@ -4,7 +4,7 @@
 //! that shuts down revokes it. When etcd itself cannot be reached the last list stays in force, and both sides try
 //! again.
 
-use super::{DiscoveryError, NodeList, insert};
+use super::{DiscoveryError, EtcdConfig, NodeList, insert};
 use conductor_core::ids::NodeId;
 use etcd_client::{Client, GetOptions, PutOptions, WatchOptions};
 use std::sync::Arc;
@@ -15,29 +15,7 @@ use tokio::task::JoinHandle;
 /// How long until the next try.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Where in etcd.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EtcdConfig {
-    /// Such as `http://127.0.0.1:2379`.
-    pub endpoints: Vec<String>,
-    /// Of the keys; one for each cluster.
-    #[serde(default = "EtcdConfig::default_prefix")]
-    pub prefix: String,
-    /// Seconds until a node that says nothing more is gone.
-    #[serde(default = "EtcdConfig::default_lease_s")]
-    pub lease_s: u32,
-}
-
 impl EtcdConfig {
-    fn default_prefix() -> String {
-        "/conductor/nodes".into()
-    }
-
-    const fn default_lease_s() -> u32 {
-        5
-    }
-
     async fn connect(&self) -> Result<Client, etcd_client::Error> {
         Client::connect(&self.endpoints, None).await
     }

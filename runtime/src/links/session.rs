@@ -6,21 +6,38 @@
 use super::{Link, LinkError, LinkNews};
 use crate::protocol::ToNode;
 use crate::task::{SessionId, TO_NODE_MAX};
-use crate::wire::messages::{Down, Hello, Orders, Up, Welcome, down, up};
-use crate::wire::{BATCH_MAX, FRAMES_MAX, NodeClient, VERSION, convert};
-use std::error::Error as _;
+use crate::wire::messages::{Down, Hello, Nodes, Orders, Up, Welcome, down, up};
+use crate::wire::{BATCH_MAX, FRAMES_MAX, NodeClient, VERSION, convert, endpoint, innermost};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
 use tonic::{Status, Streaming};
 
 /// Orders whose prompts have more tokens than this together are not put into one message.
 const TOKENS_OF_BATCH: usize = 1 << 18;
 
 impl Link {
+    /// True if the node was up; and why the session is over.
+    pub(super) async fn session(&self, number: SessionId, address: &str) -> (bool, LinkError) {
+        let session = Session {
+            link: self,
+            number,
+            address,
+        };
+        session.run().await
+    }
+}
+
+/// See the module.
+struct Session<'a> {
+    link: &'a Link,
+    number: SessionId,
+    address: &'a str,
+}
+
+impl Session<'_> {
     fn address(&self) -> String {
-        self.shared.config.nodes[self.node.index()].clone()
+        self.address.into()
     }
 
     fn refused(&self, status: &Status) -> LinkError {
@@ -30,24 +47,29 @@ impl Link {
         }
     }
 
-    /// True if the node was up; and why the session is over.
-    pub(super) async fn session(&self, session: SessionId) -> (bool, LinkError) {
+    async fn run(&self) -> (bool, LinkError) {
+        let Link { shared, node, .. } = self.link;
         let (frames, mut heard, instance) = match self.greet().await {
             Ok(greeted) => greeted,
             Err(error) => return (false, error),
         };
         let (link, orders) = mpsc::channel(TO_NODE_MAX);
-        let driver = &self.shared.driver;
-        if driver.node_up(self.node, session, link).await.is_err() {
+        let driver = &shared.driver;
+        if driver.node_up(*node, self.number, link).await.is_err() {
             return (false, LinkError::Ended);
         }
-        (self.shared.report)(self.node, &LinkNews::Up { instance });
+        (shared.report)(*node, &LinkNews::Up { instance });
+        let mut nodes = self.link.nodes.clone();
         let error = tokio::select! {
-            error = self.hear(session, &mut heard) => error,
+            error = self.hear(&mut heard) => error,
             error = self.speak(orders, frames) => error,
+            to = nodes.moved(*node, Some(self.address)) => match to {
+                Some(to) => LinkError::Moved { from: self.address(), to },
+                None => LinkError::Unlisted,
+            },
         };
         // Whatever was under way on it is void from here on: the connection is dropped with this function's end.
-        if driver.node_down(self.node, session).await.is_err() {
+        if driver.node_down(*node, self.number).await.is_err() {
             return (true, LinkError::Ended);
         }
         (true, error)
@@ -55,42 +77,38 @@ impl Link {
 
     /// Connects, and both say who they are.
     async fn greet(&self) -> Result<(mpsc::Sender<Down>, Streaming<Up>, u64), LinkError> {
-        let within = tokio::time::Instant::now() + self.shared.config.connect;
+        let within = tokio::time::Instant::now() + self.link.shared.config.connect;
         match timeout_at(within, self.dial()).await {
             Ok(greeted) => greeted,
             Err(_) => Err(LinkError::Silent {
                 address: self.address(),
-                after: self.shared.config.connect,
+                after: self.link.shared.config.connect,
             }),
         }
     }
 
     async fn dial(&self) -> Result<(mpsc::Sender<Down>, Streaming<Up>, u64), LinkError> {
-        let (config, address) = (&self.shared.config, self.address());
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let (config, address) = (&self.link.shared.config, self.address());
+        let endpoint = endpoint(&address, config.tls.as_ref())
             .map_err(|_| LinkError::Address(address.clone()))?
-            .tcp_nodelay(true)
             .initial_stream_window_size(1 << 20);
-        let channel = endpoint.connect().await.map_err(|error| {
-            // The outermost error says only that there is one.
-            let why = std::iter::successors(error.source(), |&error| error.source());
-            LinkError::Connect {
-                why: why
-                    .last()
-                    .map_or_else(|| error.to_string(), ToString::to_string),
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| LinkError::Connect {
+                why: innermost(&error),
                 address: address.clone(),
-            }
-        })?;
+            })?;
         let mut client = NodeClient::new(channel)
             .max_decoding_message_size(config.message_bytes_max)
             .max_encoding_message_size(config.message_bytes_max);
         let (frames, outbound) = mpsc::channel(FRAMES_MAX);
         let hello = Hello {
             version: VERSION,
-            node: u32::from(self.node.0),
-            digest: self.shared.digest.clone(),
-            nodes: config.nodes.clone(),
-            epoch: self.shared.epoch,
+            node: u32::from(self.link.node.0),
+            digest: self.link.shared.digest.clone(),
+            nodes: self.link.nodes.addresses(self.link.shared.count),
+            epoch: self.link.shared.epoch,
         };
         let kind = Some(down::Kind::Hello(hello));
         let closed = || LinkError::Closed {
@@ -120,8 +138,16 @@ impl Link {
     fn check(&self, welcome: &Welcome) -> Result<(), LinkError> {
         let compare = [
             ("the version", welcome.version, VERSION),
-            ("the node's number", welcome.node, u32::from(self.node.0)),
-            ("the node's role", welcome.role, convert::role(self.role)),
+            (
+                "the node's number",
+                welcome.node,
+                u32::from(self.link.node.0),
+            ),
+            (
+                "the node's role",
+                welcome.role,
+                convert::role(self.link.role),
+            ),
         ];
         match compare
             .into_iter()
@@ -137,8 +163,9 @@ impl Link {
         }
     }
 
-    async fn hear(&self, session: SessionId, heard: &mut Streaming<Up>) -> LinkError {
-        let (silent, driver) = (self.shared.config.silent, &self.shared.driver);
+    async fn hear(&self, heard: &mut Streaming<Up>) -> LinkError {
+        let Link { shared, node, .. } = self.link;
+        let (silent, driver) = (shared.config.silent, &shared.driver);
         loop {
             let message = match timeout(silent, heard.message()).await {
                 Err(_) => {
@@ -163,7 +190,7 @@ impl Link {
                         Ok(facts) => facts,
                         Err(error) => return self.malformed(&error),
                     };
-                    if driver.said(self.node, session, facts).await.is_err() {
+                    if driver.said(*node, self.number, facts).await.is_err() {
                         return LinkError::Ended;
                     }
                 }
@@ -186,14 +213,20 @@ impl Link {
         mut orders: mpsc::Receiver<ToNode>,
         frames: mpsc::Sender<Down>,
     ) -> LinkError {
-        let mut pings = interval(self.shared.config.ping);
+        let shared = &self.link.shared;
+        let mut pings = interval(shared.config.ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut nodes = self.link.nodes.clone();
         let mut number = 0;
         loop {
             let kind = tokio::select! {
                 _ = pings.tick() => {
                     number += 1;
                     down::Kind::Ping(number)
+                }
+                () = nodes.changed() => {
+                    let addresses = nodes.addresses(shared.count);
+                    down::Kind::Nodes(Nodes { addresses })
                 }
                 first = orders.recv() => match first {
                     Some(first) => down::Kind::Orders(batch(&first, &mut orders)),

@@ -53,6 +53,8 @@ pub(super) enum Inbox {
     SessionEnded(u64),
     Orders(u64, Vec<ToNode>),
     Ping(u64, u64),
+    /// Where nodes are now.
+    Nodes(u64, Vec<String>),
     Computed(Result<StepOutput, EngineError>),
     EngineDied,
     /// A transfer of KV has ended.
@@ -234,6 +236,11 @@ impl Body {
             Inbox::Ping(session, number) => {
                 if self.speaks(session) {
                     self.send_up(up::Kind::Pong(number));
+                }
+            }
+            Inbox::Nodes(session, nodes) => {
+                if self.speaks(session) {
+                    self.parts.peers.set_addresses(nodes);
                 }
             }
             Inbox::Computed(done) => self.computed(done),

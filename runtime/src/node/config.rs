@@ -1,7 +1,8 @@
 //! A node's configuration file.
 
+use crate::discovery::EtcdConfig;
 use crate::files::{self, FileError};
-use crate::wire::{MESSAGE_BYTES_MAX, Secret, SecretError};
+use crate::wire::{MESSAGE_BYTES_MAX, Secret, SecretError, Tls, TlsError, TlsFiles};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -44,6 +45,12 @@ pub struct NodeConfig {
     pub policy: String,
     /// Holds the cluster's secret.
     pub secret_file: PathBuf,
+    /// Encrypts the control plane; all of a cluster have it, or none.
+    pub tls: Option<TlsFiles>,
+    /// Where the node announces itself; without it a list names it.
+    pub etcd: Option<EtcdConfig>,
+    /// The address that it announces, `HOST:PORT`; by default the one that it listens on.
+    pub advertise: Option<String>,
     /// What computes.
     pub engine: EngineConfig,
     /// Bounds.
@@ -170,6 +177,8 @@ pub struct NodeParts {
     pub policy: PolicyConfig,
     /// The secret.
     pub secret: Secret,
+    /// Certificates.
+    pub tls: Option<Tls>,
 }
 
 /// What a configuration refers to cannot be had.
@@ -181,6 +190,9 @@ pub enum PartsError {
     /// The secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl NodeParts {
@@ -193,6 +205,7 @@ impl NodeParts {
             cluster: files::cluster(&config.cluster)?,
             policy: files::policy(&config.policy)?,
             secret: Secret::read(&config.secret_file)?,
+            tls: config.tls.as_ref().map(Tls::read).transpose()?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::compute::Memory;
 use crate::wire::messages::{Landing, Pin, Pinned, Reserve, Unpin, Unpinned};
-use crate::wire::{PeerClient, Secret, convert};
+use crate::wire::{PeerClient, Secret, Tls, convert, endpoint};
 use conductor_core::ids::{BlockHash, NodeId, Ticket};
 use conductor_engine::kv::KvShape;
 use conductor_messenger::{Address, Error, Layout, Link, Region, Transport};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// How long a peer may take to answer at once.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -19,6 +19,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub(super) struct Peers {
     pub(super) node: NodeId,
     pub(super) secret: Secret,
+    tls: Option<Tls>,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) region: Region,
     pub(super) shape: KvShape,
@@ -33,7 +34,7 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(
         node: NodeId,
-        secret: Secret,
+        (secret, tls): (Secret, Option<Tls>),
         transport: Arc<dyn Transport>,
         memory: &Memory,
         shape: KvShape,
@@ -42,6 +43,7 @@ impl Peers {
         Self {
             node,
             secret,
+            tls,
             transport,
             region: memory.0.clone(),
             shape,
@@ -77,7 +79,10 @@ impl Peers {
             .addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let Some(address) = addresses.get(node.index()).cloned() else {
+        let known = addresses
+            .get(node.index())
+            .filter(|known| !known.is_empty());
+        let Some(address) = known.cloned() else {
             return Err(format!("{node} has no address"));
         };
         drop(addresses);
@@ -85,12 +90,9 @@ impl Peers {
         if let Some(channel) = channels.get(&address) {
             return Ok(PeerClient::new(channel.clone()));
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = endpoint(&address, self.tls.as_ref());
         let endpoint = endpoint.map_err(|_| format!("node address \"{address}\""))?;
-        let channel = endpoint
-            .connect_timeout(ANSWER)
-            .tcp_nodelay(true)
-            .connect_lazy();
+        let channel = endpoint.connect_timeout(ANSWER).connect_lazy();
         channels.insert(address, channel.clone());
         Ok(PeerClient::new(channel))
     }

@@ -138,6 +138,7 @@ async fn hear(
         };
         let message = match kind {
             down::Kind::Ping(number) => Inbox::Ping(session, number),
+            down::Kind::Nodes(nodes) => Inbox::Nodes(session, nodes.addresses),
             down::Kind::Orders(orders) => {
                 let orders = orders.orders.into_iter().map(convert::order_of);
                 match orders.collect() {

@@ -6,7 +6,7 @@
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Down {
     /// One of them.
-    #[prost(oneof = "down::Kind", tags = "1, 2, 3")]
+    #[prost(oneof = "down::Kind", tags = "1, 2, 3, 4")]
     pub kind: Option<down::Kind>,
 }
 
@@ -24,6 +24,9 @@ pub mod down {
         /// Is the node alive? It answers with the same number.
         #[prost(fixed64, tag = "3")]
         Ping(u64),
+        /// Nodes have come, gone or moved.
+        #[prost(message, tag = "4")]
+        Nodes(super::Nodes),
     }
 }
 
@@ -64,12 +67,20 @@ pub struct Hello {
     /// Digest of cluster and policy.
     #[prost(string, tag = "3")]
     pub digest: String,
-    /// Where each node of the cluster listens, by number.
+    /// As [`Nodes::addresses`].
     #[prost(string, repeated, tag = "4")]
     pub nodes: Vec<String>,
     /// Drawn when the gateway began: attempts of another one have nothing to do with attempts of this one.
     #[prost(fixed64, tag = "5")]
     pub epoch: u64,
+}
+
+/// Where nodes are.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Nodes {
+    /// Where each node of the cluster listens, by number; empty where nobody knows.
+    #[prost(string, repeated, tag = "1")]
+    pub addresses: Vec<String>,
 }
 
 /// Who the node is.

@@ -1,6 +1,6 @@
 //! The cluster's secret: who knows it may give orders and take part in transfers.
 //!
-//! It travels as a bearer token, so it is for networks that are trusted, or encrypted by something else.
+//! It travels as a bearer token, so it is for networks that are trusted, or for TLS ([`super::Tls`]).
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -6,13 +6,14 @@ use conductor_core::ids::{BlockHash, ClassId, NodeId};
 use conductor_core::journal::Auditor;
 use conductor_core::units::Tokens;
 use conductor_runtime::clock::MonotonicClock;
+use conductor_runtime::discovery::Nodes;
 use conductor_runtime::driver::{Answer, Submission};
 use conductor_runtime::journal::MemoryJournal;
 use conductor_runtime::links::{self, LinkNews, Links, LinksConfig};
 use conductor_runtime::node::{self, EngineConfig, NodeConfig, NodeLimits, NodeParts, NodeStatus};
 use conductor_runtime::protocol::{EndReason, Prompt, Sampling};
 use conductor_runtime::task::{self, Answers, DriverHandle};
-use conductor_runtime::wire::Secret;
+use conductor_runtime::wire::{Secret, Tls};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -63,6 +64,7 @@ pub(crate) struct Setup {
     /// A folder for Unix sockets: KV goes through shared memory; none: over TCP.
     pub(crate) shm: Option<PathBuf>,
     pub(crate) silent: Duration,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Setup {
@@ -73,6 +75,7 @@ impl Setup {
             engine: sleeping(),
             shm: None,
             silent: Duration::from_secs(2),
+            tls: None,
         }
     }
 
@@ -87,6 +90,9 @@ impl Setup {
             cluster: String::new(),
             policy: String::new(),
             secret_file: PathBuf::new(),
+            tls: None,
+            etcd: None,
+            advertise: None,
             engine: self.engine.clone(),
             limits: NodeLimits::default(),
         }
@@ -97,6 +103,7 @@ impl Setup {
             cluster: self.cluster.clone(),
             policy: self.policy.clone(),
             secret: Secret::new(SECRET).expect("a secret"),
+            tls: self.tls.clone(),
         }
     }
 
@@ -171,6 +178,10 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(setup: &Setup, addresses: Vec<String>, secret: &str) -> Self {
+        Self::follow(setup, Nodes::fixed(addresses), secret)
+    }
+
+    pub(crate) fn follow(setup: &Setup, nodes: Nodes, secret: &str) -> Self {
         let journal = MemoryJournal::default();
         let (cluster, policy) = (&setup.cluster, &setup.policy);
         let clock = MonotonicClock::start();
@@ -184,11 +195,11 @@ impl Gateway {
         let config = LinksConfig {
             ping: Duration::from_millis(50),
             silent: setup.silent,
-            ..LinksConfig::new(addresses, secret)
+            tls: setup.tls.clone(),
+            ..LinksConfig::new(secret)
         };
-        let links = links::spawn(config, cluster, policy, driver.clone(), report);
         Self {
-            links: links.expect("an address for each"),
+            links: links::spawn(config, nodes, cluster, policy, driver.clone(), report),
             driver,
             journal,
             news,
