@@ -87,6 +87,8 @@ pub struct NodeStatus {
     pub blocks_used: usize,
     /// Blocks that are cached.
     pub blocks_cached: usize,
+    /// Tables of blocks that requests, steps and transfers hold: none, if it has no work.
+    pub tables_held: usize,
     /// Times that the agent named a block that is not here: a bug.
     pub blocks_missing: u64,
     /// Prompts whose KV was sent whole.
@@ -95,6 +97,8 @@ pub struct NodeStatus {
     pub unsent: u64,
     /// Blocks that were copied from other nodes.
     pub fetched: u64,
+    /// Prompts that were computed in more than one chunk.
+    pub chunked: u64,
     /// Attempts that failed here.
     pub failed: u64,
     /// Reports of sessions that were ended because the gateway did not read.
@@ -387,6 +391,7 @@ impl Body {
             in_session: self.session.is_some(),
             blocks_used: self.kv.used(),
             blocks_cached: self.kv.cached_count(),
+            tables_held: self.kv.held(),
             blocks_missing: self.kv.missing(),
             ..self.status
         }

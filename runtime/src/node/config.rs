@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where KV is moved: `tcp://ADDRESS:PORT`, or `shm:///PATH` for nodes on one machine.
     pub transfer: String,
+    /// Where other nodes find `transfer`, if that is another address than the one it listens on.
+    pub advertise_transfer: Option<String>,
     /// A built-in cluster's name or a file, the same one as the gateway's.
     pub cluster: String,
     /// A built-in policy's name or a file, the same one as the gateway's.

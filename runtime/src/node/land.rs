@@ -187,7 +187,7 @@ impl Body {
             .collect();
         let landing = Landing {
             refused: String::new(),
-            transfer: peers.transport.address().to_string(),
+            transfer: peers.seen_at.clone(),
             grant: grant.to_bytes().to_vec(),
             blocks,
             landing: number,

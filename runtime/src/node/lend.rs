@@ -81,7 +81,7 @@ impl Body {
         let pin = self.number();
         let pinned = Pinned {
             pin,
-            transfer: peers.transport.address().to_string(),
+            transfer: peers.seen_at.clone(),
             grant: grant.to_bytes().to_vec(),
             blocks,
         };

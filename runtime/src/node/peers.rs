@@ -21,6 +21,8 @@ pub(super) struct Peers {
     pub(super) secret: Secret,
     tls: Option<Tls>,
     pub(super) transport: Arc<dyn Transport>,
+    /// Where other nodes find it.
+    pub(super) seen_at: String,
     pub(super) region: Region,
     pub(super) shape: KvShape,
     /// How long a reservation may wait for room.
@@ -35,7 +37,7 @@ impl Peers {
     pub(super) fn new(
         node: NodeId,
         (secret, tls): (Secret, Option<Tls>),
-        transport: Arc<dyn Transport>,
+        (transport, seen_at): (Arc<dyn Transport>, String),
         memory: &Memory,
         shape: KvShape,
         reserve: Duration,
@@ -45,6 +47,7 @@ impl Peers {
             secret,
             tls,
             transport,
+            seen_at,
             region: memory.0.clone(),
             shape,
             reserve,

@@ -137,6 +137,7 @@ impl Body {
             });
             start = end;
         }
+        self.status.chunked += u64::from(steps.len() > 1);
         let (progress, watched) = watch::channel(Progress::default());
         let progress = Arc::new(progress);
         let number = self.number();

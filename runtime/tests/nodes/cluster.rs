@@ -93,6 +93,7 @@ impl Setup {
             tls: None,
             etcd: None,
             advertise: None,
+            advertise_transfer: None,
             engine: self.engine.clone(),
             limits: NodeLimits::default(),
         }
