@@ -7,3 +7,4 @@ mod reference;
 mod roster;
 mod serving;
 mod tls;
+mod tokens;
