@@ -31,7 +31,7 @@ mod standing;
 mod step;
 
 pub use body::NodeStatus;
-pub use config::{EngineConfig, NodeConfig, NodeLimits, NodeParts, PartsError};
+pub use config::{EngineConfig, GIVE_UP, NodeConfig, NodeLimits, NodeParts, PartsError};
 pub use standing::{NoStanding, standing};
 
 use crate::discovery::WITHOUT_ETCD;
@@ -252,7 +252,7 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
         (Arc::clone(&transport), seen_at),
         &memory,
         shape,
-        config.limits.reserve(),
+        (config.limits.reserve(), config.limits.patience()),
     );
     let body = Body::new(Parts {
         id,

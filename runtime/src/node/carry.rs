@@ -291,6 +291,7 @@ impl Body {
         } else if ask.epoch != self.epoch {
             super::land::refuse(answer, "the attempt is another gateway's");
         } else {
+            self.land_anew(ask.ticket);
             self.landings.ask(ask, answer);
             self.let_land();
         }

@@ -160,6 +160,25 @@ impl Body {
         }
     }
 
+    /// A node that asks again for an attempt has not heard the answer: its connection broke. Nothing came there, and
+    /// nothing will; what was set aside is given back.
+    pub(super) fn land_anew(&mut self, ticket: Ticket) {
+        let expected = matches!(&self.agent, Agent::Decode(agent) if agent.expects(ticket));
+        let opened = self
+            .landings
+            .open
+            .values()
+            .any(|open| open.ticket == ticket);
+        if !(expected && opened) {
+            return;
+        }
+        self.end_landing(ticket);
+        let sequence = self.sequences.get_mut(&ticket);
+        if let Some(holder) = sequence.and_then(|sequence| sequence.holder.take()) {
+            self.kv.release(holder);
+        }
+    }
+
     /// Sets blocks aside and opens them.
     fn open(&mut self, ask: Ask, answer: oneshot::Sender<Landing>) {
         let peers = Arc::clone(&self.parts.peers);

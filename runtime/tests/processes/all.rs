@@ -13,6 +13,4 @@ mod disk;
 mod faults;
 mod gateway;
 mod proxy;
-mod roles;
 mod split;
-mod tokens;

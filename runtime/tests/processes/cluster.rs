@@ -21,12 +21,6 @@ const SECRET: &str = "a-secret-for-tests-alone";
 pub(crate) struct Setup {
     /// `ROLE` by node.
     pub(crate) roles: Vec<&'static str>,
-    /// KV through shared memory, not over TCP.
-    pub(crate) shm: bool,
-    /// What the cluster's file says besides its nodes.
-    pub(crate) cluster: &'static str,
-    /// The profile: a file's text, for the name `test`.
-    pub(crate) profile: &'static str,
     /// The policy's file.
     pub(crate) policy: &'static str,
     pub(crate) engine: &'static str,
@@ -36,28 +30,21 @@ pub(crate) struct Setup {
     pub(crate) looked_for_at: Vec<(usize, SocketAddr)>,
     /// The journal, if not a file of the folder.
     pub(crate) journal: Option<PathBuf>,
-    /// Nodes take a gateway that is silent for so long for gone.
-    pub(crate) silent_ms: u64,
+    /// The gateway's files cannot grow beyond this.
+    pub(crate) file_kib_max: Option<u32>,
 }
 
 impl Setup {
-    /// Nodes with the real model, that many for prefill and for decode; none for prefill: coupled ones.
+    /// Nodes with the real model, that many for prefill and for decode; KV goes over TCP.
     pub(crate) fn new(prefill: usize, decode: usize) -> Self {
-        let roles = match prefill {
-            0 => vec!["coupled"; decode],
-            _ => [vec!["prefill"; prefill], vec!["decode"; decode]].concat(),
-        };
         Self {
-            roles,
-            shm: false,
-            cluster: "block_tokens = 16\n",
-            profile: include_str!("../../profiles/cpu-tiny.toml"),
+            roles: [vec!["prefill"; prefill], vec!["decode"; decode]].concat(),
             policy: "",
             engine: "kind = \"cpu\"\nmodel = \"tiny\"",
             seen_at: Vec::new(),
             looked_for_at: Vec::new(),
             journal: None,
-            silent_ms: 10_000,
+            file_kib_max: None,
         }
     }
 }
@@ -69,9 +56,20 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn start(folder: &Path, command: &str, name: &str) -> Self {
+    fn start(folder: &Path, command: &str, name: &str, file_kib_max: Option<u32>) -> Self {
         let log = std::fs::File::create(folder.join(format!("{name}.log"))).expect("a log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_conductord"))
+        let program = env!("CARGO_BIN_EXE_conductord");
+        let mut start = match file_kib_max {
+            None => Command::new(program),
+            Some(most) => {
+                // A write beyond the limit fails, like one to a disk that is full.
+                let script = format!("trap '' XFSZ; ulimit -f {most}; exec \"$0\" \"$@\"");
+                let mut shell = Command::new("bash");
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
+        let mut child = start
             .arg(command)
             .arg("--config")
             .arg(folder.join(format!("{name}.toml")))
@@ -131,23 +129,26 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, |_| {})
+    }
+
+    /// `ready` hears where nodes listen, before the gateway looks for them.
+    pub(crate) fn start_with(setup: &Setup, ready: impl FnOnce(&[SocketAddr])) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).expect("a temporary folder");
         };
         write("secret", SECRET);
         write("policy.toml", setup.policy);
-        write("test.toml", setup.profile);
-        let mut cluster = format!("name = \"test\"\nprofile = \"test\"\n{}", setup.cluster);
-        let (top, rest) = match cluster.find("\n[") {
-            Some(at) => (cluster[..=at].to_owned(), cluster[at..].to_owned()),
-            None => (cluster.clone(), String::new()),
-        };
-        cluster = top;
+        write(
+            "cpu-tiny.toml",
+            include_str!("../../profiles/cpu-tiny.toml"),
+        );
+        let mut cluster = "name = \"test\"\nprofile = \"cpu-tiny\"\nblock_tokens = 16\n".to_owned();
         for role in &setup.roles {
             write!(cluster, "[[nodes]]\ncount = 1\nrole = \"{role}\"\n").expect("text");
         }
-        write("cluster.toml", &(cluster + &rest));
+        write("cluster.toml", &cluster);
         let mut made = Self {
             folder,
             setup: setup.clone(),
@@ -158,10 +159,11 @@ impl Cluster {
         };
         for node in 0..setup.roles.len() {
             made.write_node(node, "127.0.0.1:0".parse().expect("an address"));
-            let part = Part::start(made.path(), "node", &format!("node-{node}"));
+            let part = Part::start(made.path(), "node", &format!("node-{node}"), None);
             made.addresses.push(part.address);
             made.nodes.push(Some(part));
         }
+        ready(&made.addresses);
         made.write_gateway("127.0.0.1:0");
         made.start_gateway();
         made
@@ -183,13 +185,9 @@ impl Cluster {
 
     fn write_node(&self, node: usize, listen: SocketAddr) {
         let seen = self.setup.seen_at.iter().find(|(other, _)| *other == node);
-        let transfer = match (self.setup.shm, seen) {
-            (true, _) => {
-                let socket = self.path().join(format!("kv-{node}"));
-                format!("transfer = \"shm://{}\"\n", socket.display())
-            }
-            (false, None) => "transfer = \"tcp://127.0.0.1:0\"\n".into(),
-            (false, Some((_, seen))) => {
+        let transfer = match seen {
+            None => "transfer = \"tcp://127.0.0.1:0\"\n".into(),
+            Some((_, seen)) => {
                 let own = free_address();
                 std::fs::write(self.path().join(format!("kv-{node}")), own.to_string())
                     .expect("a temporary folder");
@@ -197,10 +195,9 @@ impl Cluster {
             }
         };
         let text = format!(
-            "node = {node}\nlisten = \"{listen}\"\n{transfer}{}[engine]\n{}\n[limits]\nsilent_ms = {}\n",
+            "node = {node}\nlisten = \"{listen}\"\n{transfer}{}[engine]\n{}\n",
             self.common(),
             self.setup.engine,
-            self.setup.silent_ms
         );
         std::fs::write(self.path().join(format!("node-{node}.toml")), text).expect("a folder");
     }
@@ -208,7 +205,9 @@ impl Cluster {
     /// Where a node's KV really goes, if others see it elsewhere.
     pub(crate) fn transfer(&self, node: usize) -> SocketAddr {
         let text = std::fs::read_to_string(self.path().join(format!("kv-{node}")));
-        text.expect("it is seen elsewhere").parse().expect("an address")
+        text.expect("it is seen elsewhere")
+            .parse()
+            .expect("an address")
     }
 
     /// Where a node listens.
@@ -242,15 +241,21 @@ impl Cluster {
 
     /// Starts a gateway, at the address of the one before it.
     pub(crate) fn start_gateway(&mut self) {
-        let gateway = Part::start(self.path(), "gateway", "gateway");
+        let most = self.setup.file_kib_max;
+        let gateway = Part::start(self.path(), "gateway", "gateway", most);
         self.base = format!("http://{}", gateway.address);
         self.write_gateway(&gateway.address.to_string());
         self.gateway = Some(gateway);
     }
 
-    /// `kill -9`; true if it was there.
-    pub(crate) fn kill_gateway(&mut self) -> bool {
-        self.gateway.take().is_some()
+    /// `kill -9`.
+    pub(crate) fn kill_gateway(&mut self) {
+        drop(self.gateway.take().expect("it runs"));
+    }
+
+    /// What the journal's file has.
+    pub(crate) fn journal_text(&self) -> String {
+        std::fs::read_to_string(self.journal()).expect("a journal")
     }
 
     /// `kill -9`.
@@ -261,7 +266,7 @@ impl Cluster {
     /// Starts a node that was killed, where it was.
     pub(crate) fn revive(&mut self, node: usize) {
         self.write_node(node, self.addresses[node]);
-        let part = Part::start(self.path(), "node", &format!("node-{node}"));
+        let part = Part::start(self.path(), "node", &format!("node-{node}"), None);
         self.nodes[node] = Some(part);
     }
 
@@ -331,20 +336,34 @@ impl Cluster {
     }
 
     /// Ends all, which must be right: nothing is held, and every decision was journaled, carried out, and is decided
-    /// the same again.
-    pub(crate) async fn end(self) {
+    /// the same again. Gives back the journal.
+    pub(crate) async fn end(self) -> String {
+        let (text, decisions) = self.stop().await;
+        audit(text.lines(), decisions, decisions);
+        text
+    }
+
+    /// The same for one whose journal is not whole.
+    pub(crate) async fn end_without_journal(self) -> String {
+        self.stop().await.0
+    }
+
+    async fn stop(mut self) -> (String, u64) {
         self.is_still().await;
         assert_eq!(self.metric("live_requests").await, 0.0);
         assert_eq!(self.metric("differing_tokens_total").await, 0.0);
-        let executed = self.metric("decisions_executed_total").await as u64;
-        let journaled = self.metric("decisions_journaled_total").await as u64;
-        let path = self.journal();
-        self.gateway.expect("it runs").end();
-        for node in self.nodes.into_iter().flatten() {
+        let executed = self.metric("decisions_executed_total").await;
+        assert_eq!(executed, self.metric("decisions_journaled_total").await);
+        self.gateway.take().expect("it runs").end();
+        for node in self.nodes.drain(..).flatten() {
             node.end();
         }
-        let text = std::fs::read_to_string(path).expect("a journal");
-        audit(text.lines(), executed, journaled);
+        // A device that takes everything and gives back as much as is read has no text.
+        let text = match self.journal().is_file() {
+            true => self.journal_text(),
+            false => String::new(),
+        };
+        (text, executed as u64)
     }
 
     /// The gateway's words.
@@ -366,9 +385,4 @@ pub(crate) async fn until(what: &str, so: impl AsyncFn() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// A long prompt of one sentence, again and again.
-pub(crate) fn long(sentence: &str, times: usize) -> String {
-    sentence.repeat(times)
 }
