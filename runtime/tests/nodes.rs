@@ -4,6 +4,7 @@ mod cluster;
 mod faults;
 mod greeting;
 mod reference;
+mod roles;
 mod roster;
 mod serving;
 mod tls;

@@ -157,6 +157,7 @@ impl Files {
                 Ok(Message::Flush(done)) => {
                     let kept = self.keep();
                     self.judge(kept);
+                    self.sum_up();
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -176,6 +177,15 @@ impl Files {
         }
     }
 
+    /// Says how many lines are lost in all, if any are.
+    fn sum_up(&self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let path = self.config.path.display();
+            eprintln!("conductord: journal {path}: {lost} lines are lost");
+        }
+    }
+
     /// A disk that is full or broken costs lines, never decisions: all that are not in the file. What of them the disk
     /// has taken is cut off again, so that the file has whole lines.
     fn judge(&mut self, result: io::Result<()>) {
@@ -187,7 +197,7 @@ impl Files {
         let _ = cut.and_then(|()| self.file.seek(SeekFrom::Start(self.written)));
         if !std::mem::replace(&mut self.complained, true) {
             let path = self.config.path.display();
-            eprintln!("conductord: journal {path}: {error}; {lost} lines are lost so far");
+            eprintln!("conductord: journal {path}: {error}: {lost} lines are lost so far");
         }
     }
 

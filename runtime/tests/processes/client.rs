@@ -142,8 +142,8 @@ fn take(event: &str, said: &mut Said) {
     said.cached = cached.as_u64().unwrap_or(said.cached);
 }
 
-/// A sample of the gateway's metrics.
-pub(crate) async fn metric(base: &str, name: &str) -> f64 {
+/// A count of the gateway's metrics.
+pub(crate) async fn metric(base: &str, name: &str) -> u64 {
     let request = Request::get(format!("{base}/metrics"));
     let request = request.body(Full::default()).expect("a request");
     let response = http().request(request).await.expect("the gateway answers");
@@ -152,5 +152,5 @@ pub(crate) async fn metric(base: &str, name: &str) -> f64 {
     let full = format!("conductor_{name} ");
     let value = page.lines().find_map(|line| line.strip_prefix(&full));
     let value = value.unwrap_or_else(|| panic!("no {name} in {page}"));
-    value.trim().parse().expect("a number")
+    value.trim().parse().expect("a count")
 }

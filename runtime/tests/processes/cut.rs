@@ -30,7 +30,7 @@ async fn a_node_that_the_gateway_loses_gives_up_and_is_found_again() {
     wires[node - 2].cut();
     let said = asked.said().await;
     assert_eq!((said.text, said.tokens), (expected.text.clone(), 400));
-    assert!(cluster.metric("resubmitted_total").await >= 1.0);
+    assert!(cluster.metric("resubmitted_total").await >= 1);
     cluster.up(3).await;
     // The node that was cut off lives, and has given up what it did.
     cluster.is_still().await;
@@ -65,11 +65,11 @@ async fn kv_that_is_cut_off_on_its_way_is_sent_again() {
     for (wire, node) in wires.iter().zip([2, 3]) {
         wire.lead_to(cluster.transfer(node));
     }
-    let asks: Vec<Ask> = (0..8).map(|i| Ask::new(prompt(i, 100), 20)).collect();
+    let asks: Vec<Ask> = (0..8).map(|i| Ask::new(prompt(i, 32), 20)).collect();
     let expected = cluster.answer(&asks[0]).await;
     let carried = || wires.iter().map(Proxy::carried).sum::<u64>();
     let once = carried();
-    assert!(once > 1 << 20, "{once} bytes of KV went this way");
+    assert!(once > 500_000, "{once} bytes of KV went this way");
     let asked: Vec<_> = asks.iter().map(|ask| cluster.ask(ask)).collect();
     until("half of the next KV is there", async || {
         carried() > once * 5 / 2
@@ -95,7 +95,7 @@ async fn kv_that_is_cut_off_on_its_way_is_sent_again() {
     }
     let unsent = cluster.standing(0).await.unsent + cluster.standing(1).await.unsent;
     let failed = cluster.metric("resubmitted_total").await;
-    assert_eq!(unsent as f64, failed, "each was given in again");
+    assert_eq!(unsent, failed, "each was given in again");
     assert!(unsent >= 1, "something was cut");
     cluster.end().await;
 }

@@ -19,7 +19,7 @@ async fn a_disk_that_takes_nothing_costs_lines_and_no_answer() {
     for number in 0..5 {
         cluster.answer(&ask(number)).await;
     }
-    let lost = async || cluster.metric("journal_lost_lines_total").await > 20.0;
+    let lost = async || cluster.metric("journal_lost_lines_total").await > 20;
     until("lost lines are counted", lost).await;
     assert!(
         cluster.log().contains("No space left on device"),
@@ -42,10 +42,10 @@ async fn a_disk_that_fills_keeps_whole_lines_and_all_others_are_counted() {
     for number in 1..20 {
         cluster.answer(&ask(number)).await;
     }
-    let lost = async || cluster.metric("journal_lost_lines_total").await > 0.0;
+    let lost = async || cluster.metric("journal_lost_lines_total").await > 0;
     until("lost lines are counted", lost).await;
     assert!(
-        cluster.log().contains("lines are lost"),
+        cluster.log().contains("lines are lost so far"),
         "{}",
         cluster.log()
     );

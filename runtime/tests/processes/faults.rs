@@ -16,7 +16,7 @@ fn prompt(number: u32, times: usize) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prefill_node_is_killed_in_the_middle_of_a_prefill() {
     let mut cluster = Cluster::start(&Setup::new(2, 2));
-    let asks: Vec<Ask> = (0..6).map(|i| Ask::new(prompt(i, 60), 8)).collect();
+    let asks: Vec<Ask> = (0..6).map(|i| Ask::new(prompt(i, 24), 8)).collect();
     let mut expected = Vec::new();
     for ask in &asks {
         expected.push(cluster.answer(ask).await.text);
@@ -35,7 +35,7 @@ async fn a_prefill_node_is_killed_in_the_middle_of_a_prefill() {
         assert!(said.done && said.error.is_none(), "{said:?}");
         assert_eq!((said.text, said.tokens), (expected, 8));
     }
-    assert!(cluster.metric("resubmitted_total").await >= 1.0);
+    assert!(cluster.metric("resubmitted_total").await >= 1);
     cluster.end().await;
 }
 
@@ -51,7 +51,7 @@ async fn a_decode_node_is_killed_in_the_middle_of_a_stream() {
     let said = asked.said().await;
     assert_eq!((said.text, said.tokens), (expected.text, 400));
     assert!(said.done && said.error.is_none());
-    assert_eq!(cluster.metric("resubmitted_total").await, 1.0);
+    assert_eq!(cluster.metric("resubmitted_total").await, 1);
     cluster.end().await;
 }
 
@@ -96,8 +96,8 @@ async fn a_request_that_every_node_fails_ends_with_an_error() {
     let said = cluster.ask(&Ask::new(prompt(0, 3), 8)).said().await;
     let code = Some("too-many-attempts".to_owned());
     assert_eq!((said.status, said.error), (503, code));
-    assert_eq!(cluster.metric("given_up_total").await, 1.0);
-    assert_eq!(cluster.metric("lost_attempts_total").await, 8.0);
+    assert_eq!(cluster.metric("given_up_total").await, 1);
+    assert_eq!(cluster.metric("lost_attempts_total").await, 8);
     // It was this one's fault.
     cluster.answer(&Ask::new("short", 8)).await;
     cluster.end().await;
@@ -123,7 +123,7 @@ async fn a_stream_ends_with_an_error_when_nothing_is_left_to_run_it() {
     assert_eq!(cluster.ask(&ask).said().await.status, 503);
     // When there are nodes again there are answers.
     cluster.revive(1);
-    let up = async || cluster.metric("nodes_up").await == 2.0;
+    let up = async || cluster.metric("nodes_up").await == 2;
     until("a decode node is up", up).await;
     cluster.answer(&Ask::new(prompt(0, 4), 20)).await;
     cluster.end().await;

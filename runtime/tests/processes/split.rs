@@ -61,7 +61,7 @@ impl Local {
         assert!(status.success(), "{status}");
         assert!(begun.elapsed() < Duration::from_secs(10));
         let text = std::fs::read_to_string(&self.journal).expect("a journal");
-        audit(text.lines(), executed as u64, journaled as u64);
+        audit(text.lines(), executed, journaled);
     }
 }
 
