@@ -98,6 +98,9 @@ pub enum NodeError {
     EngineDied,
 }
 
+/// Shorter times are not slept.
+const SLEEP_MIN: Duration = Duration::from_micros(1);
+
 fn wrong(key: &'static str, why: impl Into<String>) -> NodeError {
     let why = why.into();
     NodeError::Config { key, why }
@@ -394,7 +397,11 @@ fn engine(
             let region = memory(&shape)?;
             let costs = cluster.truth();
             let speed = *speed;
-            let sleep = move |time: Duration| std::thread::sleep(time.div_f64(speed));
+            // The system sleeps some 50 us at least: what is nearly nothing takes nothing.
+            let sleep = move |time: Duration| match time.div_f64(speed) {
+                time if time < SLEEP_MIN => {}
+                time => std::thread::sleep(time),
+            };
             let engine = SleepEngine::new(
                 shape,
                 *positions as usize,

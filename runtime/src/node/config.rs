@@ -74,7 +74,7 @@ pub enum EngineConfig {
     },
     /// Takes the time that the cluster's profile says and makes tokens up.
     Sleep {
-        /// It goes through its times so often as fast.
+        /// It goes through its times so often as fast; at 1000000 it takes no time.
         #[serde(default = "default_speed")]
         speed: f64,
         /// Layers of its KV.
