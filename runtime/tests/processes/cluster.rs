@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) looked_for_at: Vec<(usize, SocketAddr)>,
     /// The journal, if not a file of the folder.
     pub(crate) journal: Option<PathBuf>,
+    /// Nodes take a gateway that is silent for so long for gone; none: the usual time.
+    pub(crate) silent_ms: Option<u64>,
     /// The gateway's files cannot grow beyond this.
     pub(crate) file_kib_max: Option<u32>,
 }
@@ -44,6 +46,7 @@ impl Setup {
             seen_at: Vec::new(),
             looked_for_at: Vec::new(),
             journal: None,
+            silent_ms: None,
             file_kib_max: None,
         }
     }
@@ -194,10 +197,12 @@ impl Cluster {
                 format!("transfer = \"tcp://{own}\"\nadvertise_transfer = \"tcp://{seen}\"\n")
             }
         };
+        let silent = self.setup.silent_ms.map(|ms| format!("silent_ms = {ms}\n"));
         let text = format!(
-            "node = {node}\nlisten = \"{listen}\"\n{transfer}{}[engine]\n{}\n",
+            "node = {node}\nlisten = \"{listen}\"\n{transfer}{}[engine]\n{}\n[limits]\n{}",
             self.common(),
             self.setup.engine,
+            silent.unwrap_or_default()
         );
         std::fs::write(self.path().join(format!("node-{node}.toml")), text).expect("a folder");
     }
@@ -269,6 +274,21 @@ impl Cluster {
         self.nodes[node].as_ref().expect("it runs").signal(signal);
     }
 
+    pub(crate) fn signal_gateway(&self, signal: &str) {
+        self.gateway.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// What `conductord status` says.
+    pub(crate) fn status(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_conductord"))
+            .args(["status", "--config"])
+            .arg(self.path().join("gateway.toml"))
+            .output()
+            .expect("the binary of this package starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     pub(crate) fn ask(&self, ask: &Ask) -> Asked {
         client::ask(&self.base, ask)
     }
@@ -298,6 +318,14 @@ impl Cluster {
         standing.expect("it answers")
     }
 
+    /// Waits until no node that lives is in a gateway's session.
+    pub(crate) async fn are_without_gateway(&self) {
+        for node in (0..self.nodes.len()).filter(|&node| self.nodes[node].is_some()) {
+            let gone = async || !self.standing(node).await.in_session;
+            until("a node is without a gateway", gone).await;
+        }
+    }
+
     /// The first of these nodes that computes.
     pub(crate) async fn computing(&self, nodes: std::ops::Range<usize>) -> usize {
         let found = std::cell::Cell::new(None);
@@ -315,10 +343,7 @@ impl Cluster {
 
     /// Waits until all nodes that live have no work; then nothing may hold a block but their caches.
     pub(crate) async fn is_still(&self) {
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].is_none() {
-                continue;
-            }
+        for node in (0..self.nodes.len()).filter(|&node| self.nodes[node].is_some()) {
             let still = async || {
                 let standing = self.standing(node).await;
                 standing.idle && standing.tables_held == 0

@@ -61,6 +61,11 @@ async fn nodes_give_up_the_work_of_a_gateway_that_is_killed_and_the_next_one_kno
     let cached = cluster.standing(0).await.blocks_cached + cluster.standing(1).await.blocks_cached;
     assert!(cached > 20, "{cached} blocks stay");
 
+    let said = cluster.status();
+    let free = said.matches("without a gateway").count();
+    let held = said.matches(" 0 for requests (0 tables)").count();
+    assert_eq!((free, held), (4, 4), "{said}");
+
     // The old journal ends somewhere; up to there it holds.
     let old = cluster.journal_text();
     let mut lines = old.lines();
@@ -91,4 +96,34 @@ async fn nodes_give_up_the_work_of_a_gateway_that_is_killed_and_the_next_one_kno
     );
     let said = journal.matches("cache_reported").count();
     assert!(said >= 2, "both prefill nodes said what they have");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_give_up_the_work_of_a_gateway_that_stands_still_and_its_streams_go_on_with_it() {
+    let silent = Duration::from_millis(500);
+    let setup = Setup {
+        silent_ms: Some(silent.as_millis() as u64),
+        ..Setup::new(2, 2)
+    };
+    let cluster = Cluster::start(&setup);
+    let ask = Ask::new(prompt(0), 1_500);
+    let expected = cluster.answer(&ask).await;
+    let mut asked = cluster.ask(&ask);
+    asked.has(20).await;
+    cluster.signal_gateway("-STOP");
+    let stopped = Instant::now();
+    cluster.are_without_gateway().await;
+    cluster.is_still().await;
+    assert!(
+        stopped.elapsed() < silent + GIVE_UP,
+        "{:?}",
+        stopped.elapsed()
+    );
+    cluster.signal_gateway("-CONT");
+    let said = asked.said().await;
+    assert!(said.done && said.error.is_none(), "{said:?}");
+    assert_eq!((said.text, said.tokens), (expected.text, 1_500));
+    cluster.up(4).await;
+    assert_eq!(cluster.metric("resubmitted_total").await, 1);
+    cluster.end().await;
 }
