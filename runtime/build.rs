@@ -25,6 +25,7 @@ fn main() {
         .package("conductor.v1")
         .comment("Orders from the gateway, facts from a node.")
         .method(method("session", "Session", "Down", "Up", true))
+        .method(method("standing", "Standing", "Nothing", "Standing", false))
         .build();
     let peer = Service::builder()
         .name("Peer")

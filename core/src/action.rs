@@ -54,7 +54,8 @@ pub enum Action {
         /// Whose.
         ticket: Ticket,
     },
-    /// The attempt is lost: give the request in again, with the next attempt number.
+    /// The attempt is lost: give the request in again, with the next attempt number. If it is then turned away for a
+    /// passing reason it comes again with the same one, for that attempt was never made.
     Resubmit {
         /// The lost attempt.
         ticket: Ticket,
@@ -89,9 +90,20 @@ pub enum RejectReason {
     DecodeFull,
     /// Its workflow, or its job, can no longer be done in time.
     TooLate,
+    /// Every attempt was lost, as many as the policy allows.
+    TooManyAttempts,
 }
 
 impl RejectReason {
+    /// True if giving the request in again cannot help. Of others who was taken in waits for better times.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::PromptTooLong | Self::TooLate | Self::DecodeFull | Self::TooManyAttempts
+        )
+    }
+
     /// The words of reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -104,6 +116,7 @@ impl RejectReason {
             Self::DecodeLoad => "decode-load",
             Self::DecodeFull => "rejected-after-prefill",
             Self::TooLate => "too-late",
+            Self::TooManyAttempts => "too-many-attempts",
         }
     }
 }

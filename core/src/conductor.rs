@@ -133,6 +133,8 @@ pub struct Counters {
     pub cancelled_held: u64,
     /// Attempts lost: with a node, with a Conductor that restarted, or because they failed.
     pub lost: u64,
+    /// Requests that were turned away because as many attempts were lost as may be.
+    pub given_up: u64,
     /// Copies ordered.
     pub replications: u64,
     /// Finished requests that met both limits.

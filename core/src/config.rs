@@ -14,6 +14,7 @@ mod compression;
 mod coupled;
 mod error;
 mod eviction;
+mod lost;
 mod policy;
 mod price;
 mod profile;
@@ -31,6 +32,7 @@ pub use compression::Compression;
 pub use coupled::{CoupledConfig, CoupledSchedule, CoupledText};
 pub use error::ConfigError;
 pub use eviction::{EvictionConfig, EvictionText, Evictions};
+pub use lost::{LostConfig, LostText};
 pub use policy::{
     DecodeConfig, DecodeSelect, DecodeText, PolicyConfig, PolicyText, PrefillConfig, PrefillSelect,
     PrefillText, Ratio, ReplicationConfig, ReplicationText, Slo, SloText,

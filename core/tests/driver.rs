@@ -213,7 +213,7 @@ impl Driver {
         }
     }
 
-    /// A lost attempt is stopped and asked for again at once.
+    /// A lost attempt is stopped and asked for again at once, or its request is turned away if it was the last.
     fn check_lost(
         &mut self,
         tickets: &BTreeSet<Ticket>,
@@ -222,12 +222,23 @@ impl Driver {
     ) {
         let mut found = BTreeSet::new();
         for pair in actions.chunks(2) {
-            let [Action::Abort { ticket }, Action::Resubmit { ticket: again }] = *pair else {
-                panic!("expected pairs of abort and resubmission, found {actions:?}");
+            let [Action::Abort { ticket }, next] = *pair else {
+                panic!("expected pairs of abort and what follows, found {actions:?}");
             };
-            assert_eq!(ticket, again);
             assert!(found.insert(ticket), "{ticket} is lost once");
-            self.lost.push(before[&ticket.request].clone());
+            let last = ticket.attempt + 1 >= self.model.policy.lost.attempts_max;
+            match next {
+                Action::Resubmit { ticket: again } if !last => {
+                    assert_eq!(ticket, again);
+                    self.lost.push(before[&ticket.request].clone());
+                }
+                Action::Reject {
+                    request,
+                    reason: RejectReason::TooManyAttempts,
+                    ..
+                } if last => assert_eq!(request, ticket.request),
+                _ => panic!("{ticket} is followed by {next:?}"),
+            }
         }
         assert_eq!(found, *tickets);
     }

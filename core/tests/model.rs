@@ -231,8 +231,7 @@ impl Model {
             }
             Event::Failed { ticket } => {
                 if self.ends(*ticket) {
-                    self.counters.lost += 1;
-                    return Expected::Lost(BTreeSet::from([*ticket]));
+                    return self.lose(BTreeSet::from([*ticket]));
                 }
             }
             Event::Cancelled { request } => {
@@ -546,7 +545,15 @@ impl Model {
         for ticket in &lost {
             self.live.remove(&ticket.request);
         }
+        self.lose(lost)
+    }
+
+    /// These attempts are lost; requests of which too many are, with them.
+    fn lose(&mut self, lost: BTreeSet<Ticket>) -> Expected {
         self.counters.lost += lost.len() as u64;
+        let most = self.policy.lost.attempts_max;
+        let last = lost.iter().filter(|ticket| ticket.attempt + 1 >= most);
+        self.counters.given_up += last.count() as u64;
         Expected::Lost(lost)
     }
 }

@@ -124,7 +124,7 @@ fn settings_with(roles: impl Strategy<Value = String>) -> impl Strategy<Value = 
             ),
             policy: format!(
                 "[prefill]\nselect = \"{}\"\n[decode]\nselect = \"{}\"\noutput_reserve_tokens = {reserve}\n\
-                 {roles}{admission}{classes}",
+                 {roles}{admission}[lost]\nattempts_max = 3\n{classes}",
                 PolicyConfig::BUILT_IN[policy.min(5)],
                 if tbt { "least-tbt" } else { "least-loaded" },
             ),
@@ -441,7 +441,7 @@ fn the_random_runs_reach_every_corner() {
         released = [0, 1].map(|i| released[i] + tape.released[i]);
     }
     // All but a duplicate, which is stale instead.
-    assert_eq!(reasons.len(), 8, "{reasons:?}");
+    assert_eq!(reasons.len(), 9, "{reasons:?}");
     assert!(resubmitted > 0);
     assert!(released[0] > 100 && released[1] > 5, "{released:?}");
     for (name, count) in [

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod local;
+pub(crate) mod status;
 
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Local(local::LocalArgs),
     /// Say what is wrong with a configuration and what hardware is found; start nothing
     Check(check::CheckArgs),
+    /// Say how the nodes of a gateway stand
+    Status(status::StatusArgs),
     /// Time an engine, for `conductor calibrate`
     Calibrate(calibrate::CalibrateArgs),
     /// Replay a trace as real requests against an OpenAI-compatible server

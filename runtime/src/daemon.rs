@@ -7,8 +7,10 @@ use crate::files::{self, FileError};
 use crate::gateway::{self, Front, GatewayConfig};
 use crate::journal::{FileJournal, Journal, JournalConfig, NoJournal, SyncPolicy};
 use crate::links::{self, LinkNews, LinksConfig};
+use crate::node::{NoStanding, NodeStatus, standing};
 use crate::wire::{Secret, SecretError, Tls, TlsError, TlsFiles};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
+use conductor_core::ids::NodeId;
 use serde::Deserialize;
 use std::future::Future;
 use std::io;
@@ -255,6 +257,26 @@ impl GatewayParts {
     #[must_use]
     pub const fn cluster(&self) -> &ClusterConfig {
         &self.cluster
+    }
+
+    /// How each node of the list stands, by its own word.
+    ///
+    /// # Errors
+    /// If there is no list.
+    pub async fn standings(
+        &self,
+    ) -> Result<Vec<(NodeId, Result<NodeStatus, NoStanding>)>, DaemonError> {
+        let count = self.cluster.nodes.len();
+        let nodes = self.file.nodes.follow(count).await?;
+        let ask = async |id: NodeId| {
+            let address = nodes.listed(id).unwrap_or_default();
+            (
+                id,
+                standing(&address, &self.secret, self.tls.as_ref()).await,
+            )
+        };
+        let ids = (0..count as u16).map(NodeId);
+        Ok(futures_util::future::join_all(ids.map(ask)).await)
     }
 
     fn journal(&self) -> Result<Box<dyn Journal>, DaemonError> {

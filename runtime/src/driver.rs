@@ -17,14 +17,14 @@ mod tests;
 pub use request::{Answer, Submission};
 
 use crate::journal::Journal;
-use crate::protocol::{Prompt, ToNode};
+use crate::protocol::{EndReason, Prompt, ToNode};
 use conductor_core::action::{Actions, Order};
 use conductor_core::conductor::{Conductor, Counters, Loads};
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::event::Event;
 use conductor_core::ids::{NodeId, RequestId};
 use conductor_core::journal::{self, Header, Recorder};
-use conductor_core::units::Nanos;
+use conductor_core::units::{Nanos, Tokens};
 use request::{Away, Live};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -134,11 +134,16 @@ impl<W: World> Driver<W> {
         self.settle(now);
     }
 
-    /// The answer is long enough. Its decode node ends it, and the answer's last message comes as always.
+    /// The answer is long enough. Its decode node ends it, and the answer's last message comes as always; if its attempt
+    /// is lost before that, or is lost already, the answer ends with what its client has.
     pub fn stop(&mut self, request: RequestId) {
-        let Some(live) = self.requests.get(&request.0) else {
+        let Some(live) = self.requests.get_mut(&request.0) else {
             return;
         };
+        live.stopped = true;
+        if live.away.is_some() {
+            return self.end_stopped(request);
+        }
         if let Some((prefill, decode)) = live.placed {
             let ticket = live.ticket;
             self.world.send(decode, ToNode::Stop { ticket });
@@ -185,12 +190,10 @@ impl<W: World> Driver<W> {
             && at <= now
         {
             self.later.pop();
-            if self
-                .requests
-                .get(&id.0)
-                .is_some_and(|live| live.away == Some(Away::Lost))
-            {
-                self.put_again(now, id);
+            let live = self.requests.get_mut(&id.0);
+            if let Some(live) = live.filter(|live| live.away == Some(Away::Lost)) {
+                live.away = None;
+                self.put(now, id);
                 self.settle(now);
             }
         }
@@ -279,8 +282,28 @@ impl<W: World> Driver<W> {
             self.world.send(node, ToNode::SwitchRole(role));
         }
         while let Some(request) = self.again.pop_front() {
+            let Some(live) = self.requests.get_mut(&request.0) else {
+                continue;
+            };
+            if live.stopped {
+                self.end_stopped(request);
+                continue;
+            }
+            live.next_attempt();
             self.counts.resubmitted += 1;
-            self.put_again(now, request);
+            self.put(now, request);
+        }
+    }
+
+    /// Ends an answer that nobody makes any more and that is long enough.
+    fn end_stopped(&mut self, request: RequestId) {
+        if let Some(live) = self.requests.remove(&request.0) {
+            let answer = Answer::Finished {
+                output: Tokens(live.passed_on.len() as u64),
+                reason: EndReason::Stop,
+                cached: live.cached,
+            };
+            self.world.answer(request, answer);
         }
     }
 

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Local(args) => cli::local::run(&args),
         Command::Calibrate(args) => cli::calibrate::run(&args),
         Command::Check(args) => cli::check::run(&args),
+        Command::Status(args) => cli::status::run(&args),
         Command::Load(args) => cli::load::run(&args),
     };
     match outcome {

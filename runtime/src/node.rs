@@ -9,6 +9,7 @@
 //! | `compute` | the engine's thread |
 //! | `peers`, `send`, `fetch` | what is asked of other nodes, and KV to and from them |
 //! | `server` | what is answered |
+//! | `standing` | how a node stands, asked from outside |
 //!
 //! A node that loses its gateway gives up its work and keeps its cache. One whose engine dies ends: beginning again
 //! must work anyway.
@@ -26,10 +27,12 @@ mod lend;
 mod peers;
 mod send;
 mod server;
+mod standing;
 mod step;
 
 pub use body::NodeStatus;
-pub use config::{EngineConfig, NodeConfig, NodeLimits, NodeParts, PartsError};
+pub use config::{EngineConfig, GIVE_UP, NodeConfig, NodeLimits, NodeParts, PartsError};
+pub use standing::{NoStanding, standing};
 
 use crate::discovery::WITHOUT_ETCD;
 use crate::wire::{NodeServer, PeerServer, innermost};
@@ -98,6 +101,11 @@ pub enum NodeError {
 fn wrong(key: &'static str, why: impl Into<String>) -> NodeError {
     let why = why.into();
     NodeError::Config { key, why }
+}
+
+fn not_an_address(key: &'static str, found: &str) -> NodeError {
+    let why = format!("\"{found}\", expected tcp://ADDRESS:PORT or shm:///PATH");
+    wrong(key, why)
 }
 
 /// A node that runs.
@@ -215,6 +223,13 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
     let messenger_secret = conductor_messenger::Secret::new(secret.as_bytes());
     let options = Options::new(id, messenger_secret);
     let (transport, notices) = transport(&config.transfer, options).await?;
+    let seen_at = match &config.advertise_transfer {
+        None => transport.address().to_string(),
+        Some(address) => match address.parse::<Address>() {
+            Ok(address) => address.to_string(),
+            Err(_) => return Err(not_an_address("advertise_transfer", address)),
+        },
+    };
 
     let (inbox, messages) = mpsc::channel(INBOX_MAX);
     let work = compute::spawn(engine, inbox.clone()).map_err(|why| NodeError::System {
@@ -227,17 +242,17 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
         secret: secret.clone(),
         digest: crate::wire::digest(&cluster, &policy),
         instance: crate::wire::random(),
-        transfer: transport.address().to_string(),
+        transfer: seen_at.clone(),
         inbox: inbox.clone(),
         sessions: AtomicU64::new(0),
     };
     let peers = Peers::new(
         id,
         (secret, tls.clone()),
-        Arc::clone(&transport),
+        (Arc::clone(&transport), seen_at),
         &memory,
         shape,
-        config.limits.reserve(),
+        (config.limits.reserve(), config.limits.patience()),
     );
     let body = Body::new(Parts {
         id,
@@ -325,10 +340,9 @@ async fn transport(
     address: &str,
     options: Options,
 ) -> Result<(Arc<dyn Transport>, Notices), NodeError> {
-    let parsed: Address = address.parse().map_err(|_| {
-        let why = format!("\"{address}\", expected tcp://ADDRESS:PORT or shm:///PATH");
-        wrong("transfer", why)
-    })?;
+    let parsed: Address = address
+        .parse()
+        .map_err(|_| not_an_address("transfer", address))?;
     Ok(match parsed {
         Address::Tcp(address) => {
             let (tcp, notices) = Tcp::bind(address, options, Arc::new(NoCalls)).await?;

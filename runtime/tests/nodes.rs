@@ -4,6 +4,8 @@ mod cluster;
 mod faults;
 mod greeting;
 mod reference;
+mod roles;
 mod roster;
 mod serving;
 mod tls;
+mod tokens;

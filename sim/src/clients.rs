@@ -207,7 +207,9 @@ impl Clients {
         let again = match record.outcome {
             Outcome::Completed
             | Outcome::Cancelled
-            | Outcome::Rejected(RejectReason::PromptTooLong | RejectReason::TooLate) => false,
+            | Outcome::Rejected(
+                RejectReason::PromptTooLong | RejectReason::TooLate | RejectReason::TooManyAttempts,
+            ) => false,
             Outcome::Rejected(_) | Outcome::RejectedAfterPrefill => {
                 record.tries <= self.config.tries
             }

@@ -76,6 +76,8 @@ struct Live {
     stalled: Option<Nanos>,
     /// Where it is, if it is not the Conductor's.
     away: Option<Away>,
+    /// Since when it finds no node, after its attempt was lost.
+    nowhere: Option<Nanos>,
     /// What its client was asked to wait when it was turned away.
     retry_after: Option<Nanos>,
     /// When the present try was put before the Conductor.
@@ -365,6 +367,7 @@ impl<'a> Engine<'a> {
                 let now = self.now;
                 let live = self.live_mut(ticket.request.0);
                 live.record.moments.dispatched = Some(now);
+                live.nowhere = None;
                 (live.prefill_node, live.decode_node) = (prefill, decode);
                 live.record.placed = Some((prefill, decode));
                 let at = self.now + self.config.cluster.profile_of(prefill).schedule;
@@ -376,18 +379,17 @@ impl<'a> Engine<'a> {
                 reason,
                 retry_after,
             } => {
+                let (now, again) = (self.now, self.now + retry_after);
+                let lost = self.config.policy.lost;
                 let live = self.live_mut(request.0);
-                // Waiting does not help with these; who was taken in waits for all others.
-                let never = matches!(
-                    reason,
-                    RejectReason::PromptTooLong | RejectReason::TooLate | RejectReason::DecodeFull
-                );
-                if live.attempt > 0 && !never {
-                    live.away = Some(Away::Lost);
-                    self.faults.counts.resubmitted_later += 1;
-                    self.faults
-                        .set(self.now + retry_after, Timer::Again(request));
-                    return;
+                if live.attempt > 0 {
+                    let since = *live.nowhere.get_or_insert(now);
+                    if lost.comes_again(reason, since, again) {
+                        live.away = Some(Away::Lost);
+                        self.faults.counts.resubmitted_later += 1;
+                        self.faults.set(again, Timer::Again(request));
+                        return;
+                    }
                 }
                 live.record.outcome = match reason {
                     RejectReason::DecodeFull => Outcome::RejectedAfterPrefill,

@@ -166,7 +166,9 @@ impl RequestRecord {
     #[must_use]
     pub fn wasted_prefill(&self) -> Nanos {
         match self.outcome {
-            Outcome::RejectedAfterPrefill | Outcome::Cancelled => self.earlier.time + self.prefill,
+            Outcome::RejectedAfterPrefill
+            | Outcome::Cancelled
+            | Outcome::Rejected(RejectReason::TooManyAttempts) => self.earlier.time + self.prefill,
             Outcome::Completed | Outcome::Rejected(_) => self.earlier.time,
         }
     }

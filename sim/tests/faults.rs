@@ -1,6 +1,7 @@
 //! Each kind of fault by itself, on clusters so small that what must follow can be said.
 
 use crate::clusters::{BLOCK, Scenario, profile};
+use conductor_core::action::RejectReason;
 use conductor_core::ids::{BlockHash, ClassId, NodeId};
 use conductor_core::units::{Nanos, Tokens};
 use conductor_core::workload::WorkloadRequest;
@@ -113,6 +114,44 @@ fn a_crash_costs_the_attempt_and_the_cache_and_the_request_is_served_when_the_no
             "a prefill node's cache is gone, and only that"
         );
     }
+}
+
+#[test]
+fn a_request_that_loses_all_its_attempts_is_turned_away_and_so_is_one_that_waits_for_a_node_in_vain()
+ {
+    let crashes: String = (0..5)
+        .map(|i| {
+            // Given in again a second after each crash, and lost 10 ms later.
+            let at = 0.02 + 1.01 * f64::from(i);
+            format!("[[faults]]\nkind = \"crash\"\nat_s = {at}\nfor_s = 0.5\nnode = 1\n")
+        })
+        .collect();
+    let mut scenario = scenario(1, 1, 100.0, vec![request(0, 300, 1_000)]);
+    scenario.policy = "[lost]\nattempts_max = 3\n".into();
+    let plan = format!("detect_s = 0\n{crashes}");
+    let result = with(&scenario, &plan);
+    let record = result.records[0];
+    let reason = RejectReason::TooManyAttempts;
+    assert_eq!(
+        (record.outcome, record.lost),
+        (Outcome::Rejected(reason), 2)
+    );
+    assert_eq!((result.counters.lost, result.counters.given_up), (3, 1));
+    assert!(
+        record.wasted_prefill() > record.earlier.time,
+        "the last one too"
+    );
+
+    scenario.policy = "[lost]\nwait_s = 5\n".into();
+    let plan = "detect_s = 0\n[[faults]]\nkind = \"crash\"\nat_s = 0.02\nfor_s = 20\nnode = 1\n";
+    let result = with(&scenario, plan);
+    let reason = RejectReason::NoDecodeNode;
+    assert_eq!(result.records[0].outcome, Outcome::Rejected(reason));
+    // Asked at 0.02 s, and once a second for as long as it waits.
+    assert_eq!(
+        (result.records[0].lost, result.faults.resubmitted_later),
+        (1, 5)
+    );
 }
 
 #[test]

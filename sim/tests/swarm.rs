@@ -442,6 +442,10 @@ fn check(seed: u64) -> Sum {
         match record.outcome {
             Outcome::Completed | Outcome::Cancelled | Outcome::RejectedAfterPrefill => {}
             Outcome::Rejected(RejectReason::PromptTooLong) if !case.fits(record) => {}
+            Outcome::Rejected(RejectReason::TooManyAttempts) => {
+                let most = case.config.policy.lost.attempts_max;
+                assert!(record.lost + 1 >= most, "{record:?}");
+            }
             Outcome::Rejected(reason) => {
                 assert!(
                     !lost,

@@ -1,5 +1,6 @@
 //! What becomes of a dispatched request, and of nodes: the books follow the facts.
 
+use super::arrive::NEVER;
 use super::{Conductor, Live, Phase};
 use crate::action::{Action, Actions, RejectReason};
 use crate::books::Stretch;
@@ -140,12 +141,28 @@ impl Conductor {
             };
             let needs_prefill = live.prefill == node && live.phase != Phase::Decoding;
             if needs_prefill || live.decode == node {
-                self.counters.lost += 1;
-                let ticket = self.end(slot);
-                actions.push(Action::Abort { ticket });
-                actions.push(Action::Resubmit { ticket });
+                self.lose(slot, actions);
             }
         }
+    }
+
+    /// An attempt is lost: it is given up everywhere and asked for again, or its request is turned away if that was its
+    /// last.
+    pub(super) fn lose(&mut self, slot: usize, actions: &mut Actions) {
+        self.counters.lost += 1;
+        let ticket = self.end(slot);
+        actions.push(Action::Abort { ticket });
+        actions.push(match self.policy.lost.is_last(ticket) {
+            false => Action::Resubmit { ticket },
+            true => {
+                self.counters.given_up += 1;
+                Action::Reject {
+                    request: ticket.request,
+                    reason: RejectReason::TooManyAttempts,
+                    retry_after: NEVER,
+                }
+            }
+        });
     }
 
     /// A live attempt in `phase`; in any other phase the fact is stale (late, or said twice).

@@ -8,7 +8,7 @@
 //! Counters go on: they are the run's, not the process's.
 
 use super::Conductor;
-use crate::action::{Action, Actions};
+use crate::action::Actions;
 use crate::cost::Costs;
 use crate::ids::{BlockHash, NodeId, Ticket};
 use alloc::vec::Vec;
@@ -28,10 +28,7 @@ impl Conductor {
     /// An attempt cannot go on where it is: it is given up and asked for again.
     pub(super) fn failed(&mut self, ticket: Ticket, actions: &mut Actions) {
         if let Some(slot) = self.find(ticket) {
-            self.counters.lost += 1;
-            let ticket = self.end(slot);
-            actions.push(Action::Abort { ticket });
-            actions.push(Action::Resubmit { ticket });
+            self.lose(slot, actions);
         }
     }
 

@@ -8,6 +8,7 @@ use super::ConfigError;
 use super::admission::{AdmissionConfig, AdmissionText};
 use super::classes::{ClassConfig, ClassLimits, ClassText};
 use super::eviction::{EvictionText, Evictions};
+use super::lost::{LostConfig, LostText};
 use super::profile::checked_name;
 use super::roles::{RolesConfig, RolesText};
 use crate::ids::ClassId;
@@ -34,6 +35,8 @@ pub struct PolicyConfig {
     pub eviction: Evictions,
     /// Who decides that a node changes its role.
     pub roles: RolesConfig,
+    /// When a request whose attempts are lost is given up.
+    pub lost: LostConfig,
     /// The limits that a request should meet, where its class has no others.
     pub slo: Slo,
     /// Kinds of requests, from the highest priority to the lowest; at least one.
@@ -149,6 +152,9 @@ pub struct PolicyText {
     /// `[roles]`
     #[serde(skip_serializing_if = "RolesText::is_off")]
     pub roles: RolesText,
+    /// `[lost]`
+    #[serde(skip_serializing_if = "LostText::is_default")]
+    pub lost: LostText,
     /// `[slo]`
     pub slo: SloText,
     /// `[[classes]]`
@@ -326,6 +332,7 @@ impl PolicyConfig {
             replication: text.replication.select,
             eviction: text.eviction.parsed(),
             roles: RolesConfig::from_text(&text.roles)?,
+            lost: LostConfig::from_text(&text.lost)?,
             slo,
             classes: ClassConfig::from_texts(&text.classes, slo)?,
         })
@@ -380,6 +387,7 @@ impl PolicyConfig {
             },
             eviction: self.eviction.to_text(),
             roles: self.roles.to_text(),
+            lost: self.lost.to_text(),
             slo: SloText {
                 ttft_s: self.slo.ttft.as_secs_f64(),
                 tbt_s: self.slo.tbt.as_secs_f64(),

@@ -1,6 +1,7 @@
 //! The agent of a coupled node: prompts and answers on one engine, pass by pass.
 
 use super::decode::{InBatch, Made};
+use super::say::{self, Reports};
 use super::{Output, Outputs};
 use crate::protocol::{EndReason, FromNode, Prompt};
 use conductor_core::config::{ClusterConfig, Evictions};
@@ -46,7 +47,7 @@ pub struct CoupledAgent {
     places: BTreeMap<Ticket, Place>,
     running: Option<Nanos>,
     news: CoupledNews,
-    report: u64,
+    reports: Reports,
 }
 
 impl CoupledAgent {
@@ -60,7 +61,7 @@ impl CoupledAgent {
             places: BTreeMap::new(),
             running: None,
             news: CoupledNews::default(),
-            report: 0,
+            reports: Reports::default(),
         }
     }
 
@@ -169,9 +170,7 @@ impl CoupledAgent {
     /// Says all that the cache has.
     pub fn report_cache(&mut self, out: &mut Outputs) {
         let blocks = self.batch.cache().blocks().collect();
-        let report = self.report;
-        self.report += 1;
-        out.push(Output::Say(FromNode::WholeCache { report, blocks }));
+        self.reports.whole(blocks, out);
     }
 
     /// The Conductor has gone: all work for it is given up; what is cached stays. Reports are counted anew.
@@ -180,7 +179,7 @@ impl CoupledAgent {
         for ticket in tickets {
             self.abort(ticket, out);
         }
-        self.report = 0;
+        self.reports = Reports::default();
     }
 
     /// True if it has no work.
@@ -206,12 +205,7 @@ impl CoupledAgent {
         {
             self.batch.cancel(place.id);
         }
-        out.push(Output::Say(FromNode::Ended {
-            ticket,
-            output: Tokens(place.made),
-            reason: EndReason::Stop,
-        }));
-        out.push(Output::Forget { ticket });
+        say::ended(ticket, Tokens(place.made), EndReason::Stop, out);
     }
 
     fn start(&mut self, now: Nanos, out: &mut Outputs) {
@@ -227,17 +221,7 @@ impl CoupledAgent {
     }
 
     fn say_cache(&mut self, out: &mut Outputs) {
-        let changes = &self.news.cache;
-        if changes.evicted.is_empty() && changes.stored.is_empty() {
-            return;
-        }
-        let report = self.report;
-        self.report += 1;
-        out.push(Output::Say(FromNode::Cache {
-            report,
-            evicted: changes.evicted.clone(),
-            stored: changes.stored.clone(),
-        }));
+        self.reports.changes(&self.news.cache, out);
     }
 
     fn say_started(&mut self, out: &mut Outputs) {
@@ -255,15 +239,8 @@ impl CoupledAgent {
             let Some(place) = self.places.remove(&ticket) else {
                 continue;
             };
-            out.push(Output::Say(match ended.complete {
-                true => FromNode::Ended {
-                    ticket,
-                    output: Tokens(place.made),
-                    reason: EndReason::Length,
-                },
-                false => FromNode::Refused { ticket },
-            }));
-            out.push(Output::Forget { ticket });
+            let made = ended.complete.then_some(Tokens(place.made));
+            say::let_go(ticket, made, out);
         }
     }
 }

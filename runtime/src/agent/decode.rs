@@ -1,6 +1,6 @@
 //! The agent of a decode node: KV that comes, room for it, one step after the other.
 
-use super::{Output, Outputs};
+use super::{Output, Outputs, say};
 use crate::protocol::{EndReason, FromNode, Prompt};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::cost::Costs;
@@ -111,8 +111,7 @@ impl DecodeAgent {
         let accepted = check.is_none_or(|load| self.batch.accepts(0, context, &room.at_load(load)));
         if !accepted {
             self.places.remove(&ticket);
-            out.push(Output::Say(FromNode::Refused { ticket }));
-            out.push(Output::Forget { ticket });
+            say::let_go(ticket, None, out);
             return;
         }
         let remaining = place.prompt.output_max.saturating_sub(Tokens(1)).0.max(1);
@@ -175,12 +174,7 @@ impl DecodeAgent {
             if ends && Tokens(place.made) < place.prompt.output_max {
                 let output = Tokens(place.made);
                 self.leave(ticket, out);
-                out.push(Output::Say(FromNode::Ended {
-                    ticket,
-                    output,
-                    reason: EndReason::Stop,
-                }));
-                out.push(Output::Forget { ticket });
+                say::ended(ticket, output, EndReason::Stop, out);
             }
         }
         self.ended.clear();
@@ -196,12 +190,7 @@ impl DecodeAgent {
         if let Some(place) = self.places.get(&ticket) {
             let output = Tokens(place.made);
             self.leave(ticket, out);
-            out.push(Output::Say(FromNode::Ended {
-                ticket,
-                output,
-                reason: EndReason::Stop,
-            }));
-            out.push(Output::Forget { ticket });
+            say::ended(ticket, output, EndReason::Stop, out);
         }
     }
 
@@ -292,15 +281,7 @@ impl DecodeAgent {
             let Some(place) = self.places.remove(&ticket) else {
                 continue;
             };
-            out.push(Output::Say(match complete {
-                true => FromNode::Ended {
-                    ticket,
-                    output: Tokens(place.made),
-                    reason: EndReason::Length,
-                },
-                false => FromNode::Refused { ticket },
-            }));
-            out.push(Output::Forget { ticket });
+            say::let_go(ticket, complete.then_some(Tokens(place.made)), out);
         }
     }
 }

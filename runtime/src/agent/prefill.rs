@@ -1,6 +1,7 @@
 //! The agent of a prefill node: a queue, copies of blocks that requests wait for, one prompt computed at a time, KV on
 //! its way to decode nodes.
 
+use super::say::{self, Reports};
 use super::{Output, Outputs};
 use crate::protocol::{EndReason, Fetch, FromNode, Prompt};
 use conductor_core::cache::BlockSlot;
@@ -64,8 +65,7 @@ pub struct PrefillAgent {
     jobs: BTreeMap<Ticket, Job>,
     running: Option<Running>,
     changes: CacheChanges,
-    /// Number of the next report.
-    report: u64,
+    reports: Reports,
 }
 
 impl PrefillAgent {
@@ -77,7 +77,7 @@ impl PrefillAgent {
             jobs: BTreeMap::new(),
             running: None,
             changes: CacheChanges::default(),
-            report: 0,
+            reports: Reports::default(),
         }
     }
 
@@ -206,12 +206,7 @@ impl PrefillAgent {
             out.push(Output::EndSend { ticket });
             self.queue.release(job);
             self.jobs.remove(&ticket);
-            out.push(Output::Say(FromNode::Ended {
-                ticket,
-                output: Tokens(1),
-                reason,
-            }));
-            out.push(Output::Forget { ticket });
+            say::ended(ticket, Tokens(1), reason, out);
         } else {
             out.push(Output::SendRest { ticket });
         }
@@ -276,9 +271,7 @@ impl PrefillAgent {
     /// Says all that the cache has.
     pub fn report_cache(&mut self, out: &mut Outputs) {
         let blocks = self.queue.cache().blocks().collect();
-        let report = self.report;
-        self.report += 1;
-        out.push(Output::Say(FromNode::WholeCache { report, blocks }));
+        self.reports.whole(blocks, out);
     }
 
     /// The Conductor has gone: all work for it is given up; what is cached stays. Reports are counted anew.
@@ -290,7 +283,7 @@ impl PrefillAgent {
         if let Some(running) = &mut self.running {
             running.silent = true;
         }
-        self.report = 0;
+        self.reports = Reports::default();
     }
 
     /// The attempts that it has work for, in order.
@@ -369,16 +362,6 @@ impl PrefillAgent {
     }
 
     fn say_changes(&mut self, out: &mut Outputs) {
-        let changes = &self.changes;
-        if changes.evicted.is_empty() && changes.stored.is_empty() {
-            return;
-        }
-        let report = self.report;
-        self.report += 1;
-        out.push(Output::Say(FromNode::Cache {
-            report,
-            evicted: changes.evicted.clone(),
-            stored: changes.stored.clone(),
-        }));
+        self.reports.changes(&self.changes, out);
     }
 }

@@ -52,8 +52,13 @@ impl<W: World> Driver<W> {
             | FromNode::Token { ticket, .. }
             | FromNode::Ended { ticket, .. }
             | FromNode::Refused { ticket } => {
+                // Who was stopped may have no first token: its prefill node gave it up.
+                let ends = matches!(fact, FromNode::Ended { .. });
+                let waits = |live: &&mut super::request::Live| {
+                    live.ticket == ticket && live.last_token.is_none() && !(ends && live.stopped)
+                };
                 let live = self.requests.get_mut(&ticket.request.0);
-                match live.filter(|live| live.ticket == ticket && live.last_token.is_none()) {
+                match live.filter(waits) {
                     Some(live) => live.early.push((node, fact)),
                     None => self.of_decoding(now, node, fact),
                 }
@@ -161,6 +166,8 @@ impl<W: World> Driver<W> {
             return;
         };
         let (tbt, cached) = (live.gaps.tail_mean(), live.cached);
+        // A later attempt that was stopped may have made less than an earlier one did.
+        let passed_on = Tokens(live.passed_on.len() as u64);
         // A prefill node ends an answer of one token; the decode node need not wait for its KV.
         let waits = live
             .placed
@@ -181,7 +188,7 @@ impl<W: World> Driver<W> {
         self.world.answer(
             ticket.request,
             Answer::Finished {
-                output,
+                output: passed_on,
                 reason,
                 cached,
             },

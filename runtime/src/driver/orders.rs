@@ -76,6 +76,7 @@ fn dispatch<W: World>(driver: &mut Driver<W>, ticket: Ticket, prefill: NodeId, d
         return;
     };
     live.placed = Some((prefill, decode));
+    live.nowhere = None;
     let (prompt, awaits_copy) = (Arc::clone(&live.submission.prompt), live.fetching);
     if decode != prefill {
         let prompt = Arc::clone(&prompt);
@@ -99,8 +100,8 @@ fn dispatch<W: World>(driver: &mut Driver<W>, ticket: Ticket, prefill: NodeId, d
     );
 }
 
-/// A new request that is turned away is answered. One that was taken in and lost its attempt is not turned away for
-/// want of room: it comes again when the Conductor says so, unless waiting cannot help.
+/// A new request that is turned away is answered. One that was taken in and lost its attempt comes again when the
+/// Conductor says so, for as long as the policy has it wait.
 fn reject<W: World>(
     driver: &mut Driver<W>,
     now: Nanos,
@@ -111,14 +112,13 @@ fn reject<W: World>(
     let Some(live) = driver.requests.get_mut(&request.0) else {
         return;
     };
-    let never = matches!(
-        reason,
-        RejectReason::PromptTooLong | RejectReason::TooLate | RejectReason::DecodeFull
-    );
-    if live.ticket.attempt > 0 && !never {
-        live.away = Some(Away::Lost);
-        driver.later.push(Reverse((now + retry_after, request)));
-        return;
+    if live.ticket.attempt > 0 {
+        let (since, again) = (*live.nowhere.get_or_insert(now), now + retry_after);
+        if driver.policy.lost.comes_again(reason, since, again) {
+            live.away = Some(Away::Lost);
+            driver.later.push(Reverse((again, request)));
+            return;
+        }
     }
     driver.requests.remove(&request.0);
     driver.world.answer(
@@ -131,15 +131,7 @@ fn reject<W: World>(
 }
 
 impl<W: World> Driver<W> {
-    /// A lost attempt's request is put before the Conductor as its next attempt.
-    pub(super) fn put_again(&mut self, now: Nanos, request: RequestId) {
-        if let Some(live) = self.requests.get_mut(&request.0) {
-            live.next_attempt();
-            self.put(now, request);
-        }
-    }
-
-    /// Puts a request before the Conductor.
+    /// Puts a request before the Conductor, as the attempt that it is.
     pub(super) fn put(&mut self, now: Nanos, request: RequestId) {
         let Some(live) = self.requests.get(&request.0) else {
             return;

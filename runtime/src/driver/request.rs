@@ -70,6 +70,10 @@ pub(super) struct Live {
     pub(super) submission: Submission,
     pub(super) ticket: Ticket,
     pub(super) away: Option<Away>,
+    /// Since when no node could take it, after its attempt was lost.
+    pub(super) nowhere: Option<Nanos>,
+    /// Its client has what it wanted: it is to end, and not to be made again.
+    pub(super) stopped: bool,
     /// Where its attempt is.
     pub(super) placed: Option<(NodeId, NodeId)>,
     /// A copy of blocks was ordered for the attempt.
@@ -94,6 +98,8 @@ impl Live {
                 attempt: 0,
             },
             away: None,
+            nowhere: None,
+            stopped: false,
             placed: None,
             fetching: false,
             last_token: None,

@@ -1,5 +1,7 @@
 //! The driver against nodes that say what the test wants: messages that cross, nodes that go, reports that are lost.
 
+mod lost;
+
 use super::*;
 use crate::journal::MemoryJournal;
 use crate::protocol::{EndReason, FromNode, Sampling};
@@ -32,11 +34,14 @@ struct Bench {
 
 impl Bench {
     fn new(policy: &str) -> Self {
+        Self::with(&PolicyConfig::built_in(policy).expect("built in"))
+    }
+
+    fn with(policy: &PolicyConfig) -> Self {
         let cluster = ClusterConfig::built_in("2p2d").expect("built in");
-        let policy = PolicyConfig::built_in(policy).expect("built in");
         let journal = MemoryJournal::default();
         let kept = Box::new(journal.clone());
-        let mut driver = Driver::new(&cluster, &policy, 1, kept, Heard::default());
+        let mut driver = Driver::new(&cluster, policy, 1, kept, Heard::default());
         for node in 0..4 {
             driver.node_up(Nanos::ZERO, NodeId(node));
         }

@@ -140,6 +140,10 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "it can no longer be done within its time",
             ),
+            RejectReason::TooManyAttempts => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "it was lost with every node that tried it, as often as the policy allows",
+            ),
         };
         let seconds = retry_after.0.div_ceil(Nanos::SECOND.0).max(1);
         let helps = status != StatusCode::BAD_REQUEST && retry_after < NEVER;
@@ -181,6 +185,10 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, json);
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == RejectReason::TooManyAttempts.name() {
+            // OpenAI's clients try again by themselves, but for this: it may be the request that nodes die of.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use text::Page;
 
 /// All reasons for which the Conductor turns requests away.
-const REASONS: [RejectReason; 8] = [
+const REASONS: [RejectReason; 9] = [
     RejectReason::NoPrefillNode,
     RejectReason::NoDecodeNode,
     RejectReason::PromptTooLong,
@@ -27,6 +27,7 @@ const REASONS: [RejectReason; 8] = [
     RejectReason::DecodeLoad,
     RejectReason::DecodeFull,
     RejectReason::TooLate,
+    RejectReason::TooManyAttempts,
 ];
 
 /// How requests end.
@@ -235,6 +236,11 @@ fn scheduler(page: &mut Page, status: &Status) {
             "lost_attempts_total",
             "Attempts lost with a node, or failed.",
             core.lost,
+        ),
+        (
+            "given_up_total",
+            "Requests turned away because as many attempts were lost as may be.",
+            core.given_up,
         ),
         (
             "resubmitted_total",

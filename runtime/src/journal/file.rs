@@ -2,14 +2,17 @@
 //! it stopped. One after the other they are one journal.
 
 use super::Journal;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Lines go to the disk in pieces of about so many bytes.
+const BUFFER: usize = 1 << 16;
 
 /// When the thread tells the disk to keep what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -114,9 +117,14 @@ impl Drop for FileJournal {
 /// What the thread has.
 struct Files {
     config: JournalConfig,
-    file: BufWriter<File>,
-    bytes: u64,
+    file: File,
+    /// Whole lines that are not in the file yet, and how many.
+    buffer: Vec<u8>,
+    buffered: u64,
+    /// Bytes of whole lines that the file has.
+    written: u64,
     full: u32,
+    /// Something was written since the disk was last told to keep it.
     dirty: bool,
     lost: Arc<AtomicU64>,
     /// The last error was said.
@@ -125,11 +133,12 @@ struct Files {
 
 impl Files {
     fn create(config: JournalConfig, lost: Arc<AtomicU64>) -> io::Result<Self> {
-        let file = BufWriter::with_capacity(1 << 16, File::create(&config.path)?);
         Ok(Self {
+            file: File::create(&config.path)?,
             config,
-            file,
-            bytes: 0,
+            buffer: Vec::with_capacity(2 * BUFFER),
+            buffered: 0,
+            written: 0,
             full: 0,
             dirty: false,
             lost,
@@ -142,69 +151,97 @@ impl Files {
         loop {
             match messages.recv_timeout(Duration::from_millis(200)) {
                 Ok(Message::Line(line)) => {
-                    let written = self.write(&line);
-                    self.judge(written, 1);
+                    let taken = self.take(&line);
+                    self.judge(taken);
                 }
                 Ok(Message::Flush(done)) => {
                     let kept = self.keep();
-                    self.judge(kept, 0);
+                    self.judge(kept);
+                    self.sum_up();
                     let _ = done.send(());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     let kept = self.keep();
-                    self.judge(kept, 0);
+                    self.judge(kept);
                     return;
                 }
             }
-            let due = self.dirty && synced.elapsed() >= Duration::from_secs(1);
+            let due =
+                (self.dirty || self.buffered > 0) && synced.elapsed() >= Duration::from_secs(1);
             if due && self.config.sync == SyncPolicy::EverySecond {
                 let kept = self.keep();
-                self.judge(kept, 0);
+                self.judge(kept);
                 synced = Instant::now();
             }
         }
     }
 
-    /// A disk that is full or broken costs lines, never decisions.
-    fn judge(&mut self, result: io::Result<()>, lines: u64) {
-        match result {
-            Ok(()) => self.complained = false,
-            Err(error) => {
-                self.lost.fetch_add(lines, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.complained, true) {
-                    let path = self.config.path.display();
-                    eprintln!("conductord: journal {path}: {error}; lines are being lost");
-                }
-            }
+    /// Says how many lines are lost in all, if any are.
+    fn sum_up(&self) {
+        let lost = self.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let path = self.config.path.display();
+            eprintln!("conductord: journal {path}: {lost} lines are lost");
         }
     }
 
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let bytes = line.len() as u64 + 1;
-        if self.bytes > 0 && self.bytes + bytes > self.config.file_bytes_max {
-            self.keep()?;
-            self.full += 1;
-            let path = numbered(&self.config.path, self.full);
-            let file = OpenOptions::new()
-                .create(true)
-                .write(true)
-                .truncate(true)
-                .open(path)?;
-            self.file = BufWriter::with_capacity(1 << 16, file);
-            self.bytes = 0;
+    /// A disk that is full or broken costs lines, never decisions: all that are not in the file. What of them the disk
+    /// has taken is cut off again, so that the file has whole lines.
+    fn judge(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        let lost = self.lost.fetch_add(self.buffered, Ordering::Relaxed) + self.buffered;
+        self.buffer.clear();
+        self.buffered = 0;
+        let cut = self.file.set_len(self.written);
+        let _ = cut.and_then(|()| self.file.seek(SeekFrom::Start(self.written)));
+        if !std::mem::replace(&mut self.complained, true) {
+            let path = self.config.path.display();
+            eprintln!("conductord: journal {path}: {error}: {lost} lines are lost so far");
         }
-        self.file.write_all(line.as_bytes())?;
-        self.file.write_all(b"\n")?;
-        self.bytes += bytes;
-        self.dirty = true;
+    }
+
+    fn take(&mut self, line: &str) -> io::Result<()> {
+        let bytes = line.len() as u64 + 1;
+        let whole = self.written + self.buffer.len() as u64;
+        let next_file = whole > 0 && whole + bytes > self.config.file_bytes_max;
+        if next_file {
+            self.keep().inspect_err(|_| self.lose_one())?;
+            let path = numbered(&self.config.path, self.full + 1);
+            self.file = File::create(path).inspect_err(|_| self.lose_one())?;
+            (self.full, self.written) = (self.full + 1, 0);
+        }
+        self.buffer.extend_from_slice(line.as_bytes());
+        self.buffer.push(b'\n');
+        self.buffered += 1;
+        match self.buffer.len() >= BUFFER {
+            true => self.write(),
+            false => Ok(()),
+        }
+    }
+
+    /// A line that did not come as far as the buffer.
+    fn lose_one(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        self.buffered = 0;
+        (self.dirty, self.complained) = (true, false);
         Ok(())
     }
 
     fn keep(&mut self) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.get_ref().sync_data()?;
-        self.dirty = false;
+        self.write()?;
+        if std::mem::take(&mut self.dirty) {
+            self.file.sync_data()?;
+        }
         Ok(())
     }
 }
@@ -266,7 +303,11 @@ mod tests {
         for _ in 0..3 {
             journal.line(line.clone());
         }
+        // These would wait in memory.
+        for number in 0..5 {
+            journal.line(format!("line {number}"));
+        }
         journal.flush();
-        assert_eq!(journal.lost(), 3);
+        assert_eq!(journal.lost(), 8);
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes on the virtual clock: agents whose engines are a time at which they are done.
 
 use super::{Loopback, Times, Transfer, Wire};
-use crate::agent::{CoupledAgent, DecodeAgent, Made, Output, Outputs, Pins, PrefillAgent};
+use crate::agent::{Agent, DecodeAgent, Made, Obeyed, Output, Outputs, Pins, PrefillAgent};
 use crate::protocol::{EndReason, FromNode, ToNode};
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::ids::{NodeId, Ticket};
@@ -14,12 +14,6 @@ pub(super) struct Copying {
     to: NodeId,
     first: u32,
     pins: Pins,
-}
-
-enum Agent {
-    Prefill(PrefillAgent),
-    Decode(DecodeAgent),
-    Coupled(CoupledAgent),
 }
 
 /// A node.
@@ -42,29 +36,19 @@ impl Node {
         policy: &Arc<PolicyConfig>,
     ) -> Self {
         let role = cluster.nodes[id.index()].role;
-        let mut node = Self {
+        Self {
             id,
-            agent: Agent::Decode(DecodeAgent::new(id, cluster, policy)),
+            agent: Agent::new(role, id, cluster, policy),
             cluster: Arc::clone(cluster),
             policy: Arc::clone(policy),
             alive: true,
             pass: Vec::new(),
             one_token: false,
-        };
-        node.take_role(role);
-        node
+        }
     }
 
     fn take_role(&mut self, role: Role) {
-        let (cluster, policy) = (&self.cluster, &self.policy);
-        let spec = &cluster.nodes[self.id.index()];
-        self.agent = match role {
-            Role::Prefill => {
-                Agent::Prefill(PrefillAgent::new(cluster.block, spec, policy.eviction))
-            }
-            Role::Decode => Agent::Decode(DecodeAgent::new(self.id, cluster, policy)),
-            Role::Coupled => Agent::Coupled(CoupledAgent::new(self.id, cluster, policy.eviction)),
-        };
+        self.agent = Agent::new(role, self.id, &self.cluster, &self.policy);
     }
 
     /// Back, and empty.
@@ -74,11 +58,7 @@ impl Node {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        match &self.agent {
-            Agent::Prefill(agent) => agent.is_idle(),
-            Agent::Decode(agent) => agent.is_idle(),
-            Agent::Coupled(agent) => agent.is_idle(),
-        }
+        self.agent.is_idle()
     }
 
     fn prefill(&mut self) -> Option<&mut PrefillAgent> {
@@ -105,43 +85,13 @@ impl<T: Times> Loopback<T> {
             return;
         }
         let mut out = Outputs::new();
-        match (&mut node.agent, message) {
-            (
-                Agent::Prefill(agent),
-                ToNode::Fetch {
-                    ticket,
-                    prompt,
-                    fetch,
-                },
-            ) => agent.fetch(ticket, &prompt, &fetch, &mut out),
-            (
-                Agent::Prefill(agent),
-                ToNode::Prefill {
-                    ticket,
-                    prompt,
-                    decode,
-                    ..
-                },
-            ) => agent.prefill(ticket, &prompt, decode, &mut out),
-            (Agent::Coupled(agent), ToNode::Prefill { ticket, prompt, .. }) => {
-                agent.serve(now, ticket, &prompt, &mut out);
-            }
-            (Agent::Decode(agent), ToNode::Decode { ticket, prompt, .. }) => {
-                agent.expect(ticket, &prompt);
-            }
-            (Agent::Prefill(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Decode(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Coupled(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Prefill(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Decode(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Coupled(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Prefill(agent), ToNode::ReportCache) => agent.report_cache(&mut out),
-            (Agent::Coupled(agent), ToNode::ReportCache) => agent.report_cache(&mut out),
-            (_, ToNode::SwitchRole(role)) => {
+        match node.agent.obey(now, message, &mut out) {
+            Obeyed::Done => {}
+            Obeyed::TakeRole(role) => {
                 node.take_role(role);
                 out.push(Output::Say(FromNode::RoleChanged(role)));
             }
-            (_, message) => unreachable!("{id} cannot do {message:?}"),
+            Obeyed::NotMine(ticket) => unreachable!("{id} has not the role that {ticket} needs"),
         }
         self.perform(id, out);
     }

@@ -15,7 +15,7 @@ use super::lend::{Closing, Lent};
 use super::peers::Peers;
 use super::send::Unsent;
 use super::step::{Running, Sequence};
-use crate::agent::{CoupledAgent, DecodeAgent, Outputs, PrefillAgent};
+use crate::agent::{Agent, Outputs};
 use crate::clock::{Clock as _, MonotonicClock};
 use crate::protocol::{FromNode, ToNode};
 use crate::wire::messages::{Facts, Landing, Pinned, Up, up};
@@ -87,6 +87,8 @@ pub struct NodeStatus {
     pub blocks_used: usize,
     /// Blocks that are cached.
     pub blocks_cached: usize,
+    /// Tables of blocks that requests, steps and transfers hold: none, if it has no work.
+    pub tables_held: usize,
     /// Times that the agent named a block that is not here: a bug.
     pub blocks_missing: u64,
     /// Prompts whose KV was sent whole.
@@ -95,16 +97,12 @@ pub struct NodeStatus {
     pub unsent: u64,
     /// Blocks that were copied from other nodes.
     pub fetched: u64,
+    /// Prompts that were computed in more than one chunk.
+    pub chunked: u64,
     /// Attempts that failed here.
     pub failed: u64,
     /// Reports of sessions that were ended because the gateway did not read.
     pub facts_lost: u64,
-}
-
-pub(super) enum Agent {
-    Prefill(PrefillAgent),
-    Decode(DecodeAgent),
-    Coupled(CoupledAgent),
 }
 
 /// A gateway's session.
@@ -167,7 +165,7 @@ impl Body {
         let role = parts.cluster.nodes[parts.id.index()].role;
         Self {
             clock: MonotonicClock::start(),
-            agent: agent(&parts, role),
+            agent: Agent::new(role, parts.id, &parts.cluster, &parts.policy),
             role,
             roles: 0,
             kv: Kv::new(parts.blocks),
@@ -307,18 +305,20 @@ impl Body {
             return;
         }
         let mut out = Outputs::new();
-        match &mut self.agent {
-            Agent::Prefill(agent) => agent.session_ended(&mut out),
-            Agent::Decode(agent) => agent.session_ended(&mut out),
-            Agent::Coupled(agent) => agent.session_ended(&mut out),
-        }
+        self.agent.session_ended(&mut out);
         self.carry_out(out);
         self.landings.refuse_all("the gateway's session has ended");
         self.facts.clear();
     }
 
     pub(super) fn take_role(&mut self, role: Role) {
-        self.agent = agent(&self.parts, role);
+        let Parts {
+            id,
+            cluster,
+            policy,
+            ..
+        } = &self.parts;
+        self.agent = Agent::new(role, *id, cluster, policy);
         self.role = role;
         self.roles += 1;
         self.kv.forget_all();
@@ -379,12 +379,7 @@ impl Body {
     }
 
     fn is_idle(&self) -> bool {
-        let agent = match &self.agent {
-            Agent::Prefill(agent) => agent.is_idle(),
-            Agent::Decode(agent) => agent.is_idle(),
-            Agent::Coupled(agent) => agent.is_idle(),
-        };
-        agent && self.running.is_none() && self.kv.held() == 0
+        self.agent.is_idle() && self.running.is_none() && self.kv.held() == 0
     }
 
     fn status(&self) -> NodeStatus {
@@ -396,6 +391,7 @@ impl Body {
             in_session: self.session.is_some(),
             blocks_used: self.kv.used(),
             blocks_cached: self.kv.cached_count(),
+            tables_held: self.kv.held(),
             blocks_missing: self.kv.missing(),
             ..self.status
         }
@@ -412,16 +408,5 @@ impl Body {
                 Ok(None) | Err(_) => return,
             }
         }
-    }
-}
-
-/// A fresh agent.
-fn agent(parts: &Parts, role: Role) -> Agent {
-    let (cluster, policy) = (&parts.cluster, &parts.policy);
-    let spec = &cluster.nodes[parts.id.index()];
-    match role {
-        Role::Prefill => Agent::Prefill(PrefillAgent::new(cluster.block, spec, policy.eviction)),
-        Role::Decode => Agent::Decode(DecodeAgent::new(parts.id, cluster, policy)),
-        Role::Coupled => Agent::Coupled(CoupledAgent::new(parts.id, cluster, policy.eviction)),
     }
 }

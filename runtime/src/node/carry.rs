@@ -3,14 +3,14 @@
 //! What an agent says of its cache is followed before its engine is started: room for the next step may be what it has
 //! just evicted.
 
-use super::body::{Agent, Body, Inbox};
+use super::body::{Body, Inbox};
 use super::compute::Progress;
 use super::fetch::fetch;
 use super::kv::Holder;
 use super::land::Ask;
 use super::send::Unsent;
 use super::step::Sequence;
-use crate::agent::{Output, Outputs};
+use crate::agent::{Agent, Obeyed, Output, Outputs};
 use crate::protocol::{FromNode, Prompt, ToNode};
 use conductor_core::ids::{BlockHash, NodeId, Ticket};
 use conductor_core::node::{CoupledRun, PrefillRun};
@@ -52,59 +52,30 @@ pub(super) struct Fetching {
 impl Body {
     /// Does what the gateway orders. What this role cannot do fails; it is not a reason to stop.
     pub(super) fn obey(&mut self, order: ToNode) {
-        let now = self.now();
+        let (now, mut out) = (self.now(), Outputs::new());
         let prompt_of = match &order {
             ToNode::Prefill { ticket, .. } => Some(*ticket),
             _ => None,
         };
-        let mut out = Outputs::new();
-        match (&mut self.agent, order) {
-            (
-                Agent::Prefill(agent),
-                ToNode::Fetch {
-                    ticket,
-                    prompt,
-                    fetch,
-                },
-            ) => agent.fetch(ticket, &prompt, &fetch, &mut out),
-            (
-                Agent::Prefill(agent),
-                ToNode::Prefill {
-                    ticket,
-                    prompt,
-                    decode,
-                    ..
-                },
-            ) => agent.prefill(ticket, &prompt, decode, &mut out),
-            (Agent::Coupled(agent), ToNode::Prefill { ticket, prompt, .. }) => {
-                agent.serve(now, ticket, &prompt, &mut out);
-                self.sequences.insert(ticket, Sequence::new(prompt));
+        let answered = match &order {
+            ToNode::Prefill { ticket, prompt, .. } | ToNode::Decode { ticket, prompt, .. } => {
+                Some((*ticket, Arc::clone(prompt)))
             }
-            (Agent::Decode(agent), ToNode::Decode { ticket, prompt, .. }) => {
-                agent.expect(ticket, &prompt);
-                self.sequences.insert(ticket, Sequence::new(prompt));
+            _ => None,
+        };
+        match self.agent.obey(now, order, &mut out) {
+            Obeyed::Done => {
+                // A prefill node makes no answers.
+                let here = !matches!(self.agent, Agent::Prefill(_));
+                if let Some((ticket, prompt)) = answered.filter(|_| here) {
+                    self.sequences.insert(ticket, Sequence::new(prompt));
+                }
             }
-            (Agent::Prefill(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Decode(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Coupled(agent), ToNode::Abort { ticket }) => agent.abort(ticket, &mut out),
-            (Agent::Prefill(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Decode(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Coupled(agent), ToNode::Stop { ticket }) => agent.stop(ticket, &mut out),
-            (Agent::Prefill(agent), ToNode::ReportCache) => agent.report_cache(&mut out),
-            (Agent::Coupled(agent), ToNode::ReportCache) => agent.report_cache(&mut out),
-            (Agent::Decode(_), ToNode::ReportCache) => {}
-            (_, ToNode::SwitchRole(role)) => {
+            Obeyed::TakeRole(role) => {
                 self.take_role(role);
                 out.push(Output::Say(FromNode::RoleChanged(role)));
             }
-            (
-                _,
-                ToNode::Fetch { ticket, .. }
-                | ToNode::Prefill { ticket, .. }
-                | ToNode::Decode { ticket, .. },
-            ) => {
-                self.fail(ticket, "the node has another role".into());
-            }
+            Obeyed::NotMine(ticket) => self.fail(ticket, "the node has another role".into()),
         }
         self.carry_out(out);
         if let Some(ticket) = prompt_of {
@@ -320,6 +291,7 @@ impl Body {
         } else if ask.epoch != self.epoch {
             super::land::refuse(answer, "the attempt is another gateway's");
         } else {
+            self.land_anew(ask.ticket);
             self.landings.ask(ask, answer);
             self.let_land();
         }

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where KV is moved: `tcp://ADDRESS:PORT`, or `shm:///PATH` for nodes on one machine.
     pub transfer: String,
+    /// Where other nodes find `transfer`, if that is another address than the one it listens on.
+    pub advertise_transfer: Option<String>,
     /// A built-in cluster's name or a file, the same one as the gateway's.
     pub cluster: String,
     /// A built-in policy's name or a file, the same one as the gateway's.
@@ -101,6 +103,8 @@ pub struct NodeLimits {
     pub reservations_max: usize,
     /// How long KV waits for room here, in milliseconds.
     pub reserve_ms: u64,
+    /// How long a prompt's KV waits for a broken way to its decode node, in milliseconds; then the attempt fails.
+    pub patience_ms: u64,
     /// How long other nodes may keep blocks of this one's cache, in milliseconds.
     pub lease_ms: u64,
     /// Chains of blocks that other nodes keep at most.
@@ -111,6 +115,11 @@ pub struct NodeLimits {
     pub end_ms: u64,
 }
 
+/// How long after it knows that its gateway has gone a node may still hold blocks for it. All work is given up at once;
+/// what is left is the step that the engine is in, and transfers that are told to end. It knows when the connection
+/// breaks, or after [`NodeLimits::silent_ms`] without a word.
+pub const GIVE_UP: Duration = Duration::from_secs(2);
+
 impl Default for NodeLimits {
     fn default() -> Self {
         Self {
@@ -118,6 +127,8 @@ impl Default for NodeLimits {
             message_bytes_max: MESSAGE_BYTES_MAX,
             reservations_max: 4096,
             reserve_ms: 30_000,
+            // The simulator's: an attempt that fails at once would use up all that a request has within one short cut.
+            patience_ms: 5_000,
             lease_ms: 10_000,
             pins_max: 256,
             silent_ms: 10_000,
@@ -129,6 +140,10 @@ impl Default for NodeLimits {
 impl NodeLimits {
     pub(super) const fn reserve(&self) -> Duration {
         Duration::from_millis(self.reserve_ms)
+    }
+
+    pub(super) const fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
     }
 
     pub(super) const fn lease(&self) -> Duration {

@@ -4,10 +4,10 @@
 //! of asking, so that a large prompt is not passed by small ones for ever. What a peer could still write to is not
 //! used again before its right to is gone: its blocks stay held until the messenger has said so.
 
-use super::body::{Agent, Body, Inbox};
+use super::body::{Body, Inbox};
 use super::kv::Holder;
 use super::lend::Closing;
-use crate::agent::Outputs;
+use crate::agent::{Agent, Outputs};
 use crate::wire::messages::Landing;
 use conductor_core::ids::{NodeId, Ticket};
 use conductor_messenger::{Access, Key, Rights};
@@ -160,6 +160,25 @@ impl Body {
         }
     }
 
+    /// A node that asks again for an attempt has not heard the answer: its connection broke. Nothing came there, and
+    /// nothing will; what was set aside is given back.
+    pub(super) fn land_anew(&mut self, ticket: Ticket) {
+        let expected = matches!(&self.agent, Agent::Decode(agent) if agent.expects(ticket));
+        let opened = self
+            .landings
+            .open
+            .values()
+            .any(|open| open.ticket == ticket);
+        if !(expected && opened) {
+            return;
+        }
+        self.end_landing(ticket);
+        let sequence = self.sequences.get_mut(&ticket);
+        if let Some(holder) = sequence.and_then(|sequence| sequence.holder.take()) {
+            self.kv.release(holder);
+        }
+    }
+
     /// Sets blocks aside and opens them.
     fn open(&mut self, ask: Ask, answer: oneshot::Sender<Landing>) {
         let peers = Arc::clone(&self.parts.peers);
@@ -187,7 +206,7 @@ impl Body {
             .collect();
         let landing = Landing {
             refused: String::new(),
-            transfer: peers.transport.address().to_string(),
+            transfer: peers.seen_at.clone(),
             grant: grant.to_bytes().to_vec(),
             blocks,
             landing: number,

@@ -3,9 +3,9 @@
 //! A reader that dies leaves its pin, which ends by itself; a reader that was too slow is told so and throws away what
 //! it has read.
 
-use super::body::{Agent, Body};
+use super::body::Body;
 use super::kv::Holder;
-use crate::agent::Pins;
+use crate::agent::{Agent, Pins};
 use crate::wire::messages::Pinned;
 use conductor_core::ids::{BlockHash, NodeId};
 use conductor_messenger::{Access, Key, Rights};
@@ -81,7 +81,7 @@ impl Body {
         let pin = self.number();
         let pinned = Pinned {
             pin,
-            transfer: peers.transport.address().to_string(),
+            transfer: peers.seen_at.clone(),
             grant: grant.to_bytes().to_vec(),
             blocks,
         };

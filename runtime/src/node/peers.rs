@@ -9,11 +9,23 @@ use conductor_messenger::{Address, Error, Layout, Link, Region, Transport};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tonic::Request;
+use tokio::time::Instant;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
 /// How long a peer may take to answer at once.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Between two tries to reach a peer.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What was asked of a peer is not done.
+enum Undone {
+    /// It was not reached, or the connection broke: that may pass.
+    Unreached(String),
+    /// It will not do it.
+    Refused(String),
+}
 
 /// See the module; shared by all transfers of a node.
 pub(super) struct Peers {
@@ -21,10 +33,14 @@ pub(super) struct Peers {
     pub(super) secret: Secret,
     tls: Option<Tls>,
     pub(super) transport: Arc<dyn Transport>,
+    /// Where other nodes find it.
+    pub(super) seen_at: String,
     pub(super) region: Region,
     pub(super) shape: KvShape,
     /// How long a reservation may wait for room.
-    pub(super) reserve: Duration,
+    reserve: Duration,
+    /// How long it is tried to reach a node that must be reached.
+    patience: Duration,
     /// Where each node listens, as the gateway said.
     addresses: Mutex<Vec<String>>,
     channels: Mutex<BTreeMap<String, Channel>>,
@@ -35,19 +51,21 @@ impl Peers {
     pub(super) fn new(
         node: NodeId,
         (secret, tls): (Secret, Option<Tls>),
-        transport: Arc<dyn Transport>,
+        (transport, seen_at): (Arc<dyn Transport>, String),
         memory: &Memory,
         shape: KvShape,
-        reserve: Duration,
+        (reserve, patience): (Duration, Duration),
     ) -> Self {
         Self {
             node,
             secret,
             tls,
             transport,
+            seen_at,
             region: memory.0.clone(),
             shape,
             reserve,
+            patience,
             addresses: Mutex::default(),
             channels: Mutex::default(),
             links: Mutex::default(),
@@ -103,14 +121,15 @@ impl Peers {
         request
     }
 
-    /// Asks where a prompt's KV shall go; waits until there is room.
-    pub(super) async fn reserve(
+    /// Finds a way for a prompt's KV: where it shall go, once there is room, and a link to there. A broken connection is
+    /// waited for.
+    pub(super) async fn way(
         &self,
         to: NodeId,
         epoch: u64,
         ticket: Ticket,
         blocks: usize,
-    ) -> Result<Landing, String> {
+    ) -> Result<(Landing, Arc<dyn Link>), String> {
         let reserve = Reserve {
             from: u32::from(self.node.0),
             attempt: Some(convert::attempt(ticket)),
@@ -119,14 +138,56 @@ impl Peers {
             layers: self.shape.layers() as u32,
             epoch,
         };
+        let landing = self.patiently(|| self.reserve(to, reserve.clone()));
+        let landing = landing.await?;
+        let link = self.patiently(|| self.reach(&landing.transfer)).await?;
+        Ok((landing, link))
+    }
+
+    async fn reserve(&self, to: NodeId, reserve: Reserve) -> Result<Landing, Undone> {
+        let blocks = reserve.blocks as usize;
+        let mut client = self.client(to).map_err(Undone::Refused)?;
         let request = self.request(reserve, self.reserve + ANSWER);
-        let answer = self.client(to)?.reserve(request).await;
-        let landing = answer
-            .map_err(|status| format!("{to}: {}", status.message()))?
-            .into_inner();
+        let landing = match client.reserve(request).await {
+            Ok(landing) => landing.into_inner(),
+            Err(status) => {
+                let why = format!("{to}: {}", status.message());
+                return Err(match status.code() {
+                    // The first before there is a connection, the others when it breaks.
+                    Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled => {
+                        Undone::Unreached(why)
+                    }
+                    _ => Undone::Refused(why),
+                });
+            }
+        };
         match landing.refused.is_empty() && landing.blocks.len() == blocks {
             true => Ok(landing),
-            false => Err(format!("{to}: {}", landing.refused)),
+            false => Err(Undone::Refused(format!("{to}: {}", landing.refused))),
+        }
+    }
+
+    async fn reach(&self, transfer: &str) -> Result<Arc<dyn Link>, Undone> {
+        let link = self.link(transfer).await;
+        link.map_err(|error| match error.is_passing() {
+            true => Undone::Unreached(error.to_string()),
+            false => Undone::Refused(error.to_string()),
+        })
+    }
+
+    /// Tries again what a broken connection has stopped.
+    async fn patiently<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, Undone>>,
+    {
+        let until = Instant::now() + self.patience;
+        loop {
+            match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(Undone::Refused(why)) => return Err(why),
+                Err(Undone::Unreached(why)) if Instant::now() >= until => return Err(why),
+                Err(Undone::Unreached(_)) => tokio::time::sleep(AGAIN).await,
+            }
         }
     }
 

@@ -36,11 +36,11 @@ pub(super) enum Unsent {
 /// Sends it. When this returns nothing reads the blocks any more.
 pub(super) async fn send(peers: &Peers, mut sending: Sending) -> Result<(), Unsent> {
     let mut wanted = sending.progress.clone();
-    let reserved = tokio::select! {
-        reserved = peers.reserve(sending.to, sending.epoch, sending.ticket, sending.blocks.len()) => reserved,
+    let way = tokio::select! {
+        way = peers.way(sending.to, sending.epoch, sending.ticket, sending.blocks.len()) => way,
         _ = wanted.wait_for(|progress| progress.ended) => return Err(Unsent::Ended),
     };
-    let landing = reserved.map_err(Unsent::Failed)?;
+    let (landing, link) = way.map_err(Unsent::Failed)?;
     let grant = landing.grant.as_slice().try_into().ok();
     let grant = grant.and_then(Grant::of_bytes);
     let grant = grant.ok_or_else(|| Unsent::Failed("a landing without a grant".into()))?;
@@ -50,8 +50,6 @@ pub(super) async fn send(peers: &Peers, mut sending: Sending) -> Result<(), Unse
         .map(|block| block.0)
         .zip(landing.blocks)
         .collect();
-    let link = peers.link(&landing.transfer).await;
-    let link = link.map_err(|error| Unsent::Failed(error.to_string()))?;
     let mut stream = Stream::new(link, &peers.region, grant, Care::default());
     let sent = push_all(peers, &mut sending, &mut stream, &pairs).await;
     match sent {

@@ -5,7 +5,8 @@
 use super::body::Inbox;
 use super::land::Ask;
 use crate::wire::messages::{
-    Down, Hello, Landing, Pin, Pinned, Reserve, Unpin, Unpinned, Up, Welcome, down, up,
+    Down, Hello, Landing, Nothing, Pin, Pinned, Reserve, Standing, Unpin, Unpinned, Up, Welcome,
+    down, up,
 };
 use crate::wire::{FRAMES_MAX, Node, Peer, Secret, VERSION, convert};
 use conductor_core::config::Role;
@@ -119,6 +120,12 @@ impl Node for Shared {
         server.inbox.send(begins).await.map_err(ending)?;
         tokio::spawn(hear(session, heard, up.downgrade(), server.inbox.clone()));
         Ok(Response::new(ReceiverStream::new(frames)))
+    }
+
+    async fn standing(&self, request: Request<Nothing>) -> Result<Response<Standing>, Status> {
+        self.0.secret.check(request.metadata())?;
+        let status = self.0.ask(Inbox::Status).await?;
+        Ok(Response::new(status.into()))
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Whatever a step reads or writes is held until it is over, whoever gives it up meanwhile.
 
-use super::body::{Agent, Body};
+use super::body::Body;
 use super::carry::{Job, Next};
 use super::compute::{Progress, Work};
 use super::kv::{Holder, NoTable};
 use super::send::{Sending, send};
-use crate::agent::{InBatch, Made, Outputs, PieceOf};
+use crate::agent::{Agent, InBatch, Made, Outputs, PieceOf};
 use crate::protocol::{EndReason, Prompt};
 use conductor_core::ids::{NodeId, Ticket};
 use conductor_core::node::{CoupledRun, PrefillRun};
@@ -137,6 +137,7 @@ impl Body {
             });
             start = end;
         }
+        self.status.chunked += u64::from(steps.len() > 1);
         let (progress, watched) = watch::channel(Progress::default());
         let progress = Arc::new(progress);
         let number = self.number();

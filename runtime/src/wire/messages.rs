@@ -352,3 +352,51 @@ pub struct Unpinned {
     #[prost(bool, tag = "1")]
     pub held: bool,
 }
+
+/// A question that says nothing.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Nothing {}
+
+/// How a node stands; see [`crate::node::NodeStatus`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Standing {
+    /// See the fields of the same names.
+    #[prost(bool, tag = "1")]
+    pub idle: bool,
+    /// As above.
+    #[prost(bool, tag = "2")]
+    pub computing: bool,
+    /// As above.
+    #[prost(bool, tag = "3")]
+    pub in_session: bool,
+    /// As above.
+    #[prost(uint64, tag = "4")]
+    pub blocks_used: u64,
+    /// As above.
+    #[prost(uint64, tag = "5")]
+    pub blocks_cached: u64,
+    /// As above.
+    #[prost(uint64, tag = "6")]
+    pub tables_held: u64,
+    /// As above.
+    #[prost(uint64, tag = "7")]
+    pub blocks_missing: u64,
+    /// As above.
+    #[prost(uint64, tag = "8")]
+    pub sent: u64,
+    /// As above.
+    #[prost(uint64, tag = "9")]
+    pub unsent: u64,
+    /// As above.
+    #[prost(uint64, tag = "10")]
+    pub fetched: u64,
+    /// As above.
+    #[prost(uint64, tag = "11")]
+    pub chunked: u64,
+    /// As above.
+    #[prost(uint64, tag = "12")]
+    pub failed: u64,
+    /// As above.
+    #[prost(uint64, tag = "13")]
+    pub facts_lost: u64,
+}

@@ -1,5 +1,6 @@
 //! A gateway, its nodes, and how to ask it something.
 
+use crate::support::audit::audit;
 use crate::support::fake::Fake;
 use crate::support::http::{Connection, Reply};
 use conductor_core::config::{ClusterConfig, PolicyConfig};
@@ -61,6 +62,14 @@ impl Setup {
             held: true,
             ..Self::new()
         }
+    }
+
+    /// The same, for a cluster that takes one request at a time.
+    pub(crate) fn one_at_a_time(mut self) -> Self {
+        let mut text = self.cluster.text().clone();
+        text.limits.live_requests = 1;
+        self.cluster = ClusterConfig::from_text(text, &[]).expect("a cluster");
+        self
     }
 
     /// The gateway's part.
@@ -153,6 +162,20 @@ impl Bench {
         let line = page.lines().find_map(|line| line.strip_prefix(name));
         let value = line.unwrap_or_else(|| panic!("no {name} in {page}"));
         value.trim().parse().expect("a number")
+    }
+
+    /// Ends, and the journal must be right.
+    pub(crate) async fn end(self) {
+        self.end_driver().await;
+    }
+
+    /// Ends the driver under the gateway; its journal must be right.
+    pub(crate) async fn end_driver(&self) {
+        let counts = self.fake.driver.status().await.expect("runs").counts;
+        self.fake.driver.end().await;
+        let lines = self.fake.journal.lines();
+        let lines = lines.iter().map(String::as_str);
+        audit(lines, counts.executed, counts.journaled);
     }
 
     /// Tells the gateway to end.

@@ -32,6 +32,7 @@ async fn a_completion() {
             r#"{"id":"cmpl-r1","object":"text_completion","created":0,"model":"tiny","choices":[{"index":0,"text":"hälló 🦀","logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":13,"total_tokens":25,"prompt_tokens_details":{"cached_tokens":0}}}"#
         ]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -45,6 +46,7 @@ async fn a_completion_that_is_cut() {
             r#"{"id":"cmpl-r1","object":"text_completion","created":0,"model":"tiny","choices":[{"index":0,"text":"h�","logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0}}}"#
         ]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -58,6 +60,7 @@ async fn a_chat() {
             r#"{"id":"chatcmpl-r1","object":"chat.completion","created":0,"model":"tiny","choices":[{"index":0,"message":{"role":"assistant","content":"user\nhi"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":21,"completion_tokens":9,"total_tokens":30,"prompt_tokens_details":{"cached_tokens":0}}}"#
         ]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -88,6 +91,7 @@ async fn a_streamed_completion_with_its_usage() {
 
     "#]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -114,6 +118,7 @@ async fn a_streamed_chat() {
 
     "#]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -127,6 +132,7 @@ async fn the_list_of_models() {
             r#"{"object":"list","data":[{"id":"tiny","object":"model","created":0,"owned_by":"conductor","parent":null,"max_model_len":1048576},{"id":"tiny-sql","object":"model","created":0,"owned_by":"conductor","parent":"tiny","max_model_len":1048576}]}"#
         ]],
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -162,6 +168,7 @@ async fn errors_in_openai_form() {
     );
     assert_eq!(bench.get("/v1/else").await.status, 404);
     assert_eq!(bench.get(COMPLETIONS).await.status, 405);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -183,6 +190,7 @@ async fn what_was_cached_is_said() {
     assert_eq!(ask(&other, "").await, 512);
     assert_eq!(ask(&prompt, r#", "cache_salt": "mine""#).await, 0);
     assert_eq!(ask(&prompt, r#", "cache_salt": "mine""#).await, 1024);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -220,6 +228,7 @@ async fn stop_strings_end_answers_across_tokens() {
         }
     }
     bench.until_idle().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -229,6 +238,7 @@ async fn an_ignored_end_is_no_end() {
     let json = bench.post(COMPLETIONS, body).await.json();
     assert_eq!(json["choices"][0]["text"], "ababa");
     assert_eq!(json["choices"][0]["finish_reason"], "length");
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -244,4 +254,5 @@ async fn one_connection_serves_many_requests() {
         let body = format!(r#"{{"model": "tiny", "prompt": "{next}", "stream": false}}"#);
         connection.request("POST", COMPLETIONS, &[], &body).await;
     }
+    bench.end().await;
 }

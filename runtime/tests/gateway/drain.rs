@@ -1,8 +1,8 @@
 //! Shutting down: what is under way is finished, what is new is refused, and the driver ends.
 
 use crate::bench::{COMPLETIONS, Setup};
+use crate::support::audit::audit;
 use crate::support::http::Connection;
-use conductor_core::journal::Auditor;
 
 const STREAM: &str = r#"{"model": "tiny", "prompt": "abc", "stream": true}"#;
 
@@ -41,11 +41,7 @@ async fn answers_under_way_are_finished_and_new_requests_refused() {
     );
     // The journal is complete, and says what the core would say again.
     let lines = bench.fake.journal.lines();
-    let (header, steps) = lines.split_first().expect("a header");
-    let mut auditor = Auditor::new(header.as_bytes(), None).expect("a header");
-    for line in steps {
-        auditor.line(line.as_bytes()).expect("replays");
-    }
+    audit(lines.iter().map(String::as_str), 1, 1);
 }
 
 #[tokio::test]
@@ -58,4 +54,7 @@ async fn answers_that_take_too_long_are_cut() {
     bench.shut_down();
     bench.served.await.expect("no panic").expect("in order");
     assert!(under_way.is_closed().await);
+    // It was dispatched, and stopped when its client was cut off.
+    let lines = bench.fake.journal.lines();
+    audit(lines.iter().map(String::as_str), 2, 2);
 }

@@ -22,6 +22,7 @@ async fn a_client_that_leaves_its_stream_is_cancelled_on_every_node() {
             .await,
         1
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -44,6 +45,7 @@ async fn a_client_that_leaves_before_its_first_token_is_cancelled_too() {
     // The nodes are free: the next one is served.
     bench.fake.release(100);
     assert_eq!(bench.post(COMPLETIONS, STREAM).await.status, 200);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -61,6 +63,7 @@ async fn without_nodes_requests_are_turned_away_and_the_gateway_is_not_ready() {
     assert_eq!(bench.get("/ready").await.code(), "no-nodes");
     assert_eq!(bench.get("/health").await.status, 200);
     assert_eq!(bench.sample("conductor_nodes_up").await, 1);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn a_lost_node_with_nobody_to_take_over_holds_the_stream_until_the_driver_
     assert_eq!(connection.head().await.status, 200);
     connection.chunk().await.expect("the first token");
     bench.fake.down(1).await;
-    bench.fake.driver.end().await;
+    bench.end_driver().await;
     let chunk = connection.chunk().await.expect("an error");
     assert!(
         chunk.starts_with("data: {\"error\":{\"message\":\"the scheduler has ended"),

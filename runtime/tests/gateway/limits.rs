@@ -25,6 +25,7 @@ async fn bodies_have_a_bound_whether_or_not_they_say_their_length() {
         .await;
     assert_eq!(connection.reply().await.status, 413);
     assert_eq!(bench.post(COMPLETIONS, BODY).await.status, 200);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -45,6 +46,7 @@ async fn bodies_and_heads_must_come_in_time() {
     let mut idle = bench.sent(COMPLETIONS, &[], BODY).await;
     assert_eq!(idle.reply().await.status, 200);
     assert!(idle.is_closed().await);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -61,6 +63,7 @@ async fn connections_have_a_bound() {
     first.request("GET", "/metrics", &[], "").await;
     let page = first.reply().await.body;
     assert!(page.contains("conductor_connections_refused_total 1\n"));
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -101,6 +104,7 @@ async fn prompts_and_answers_have_bounds() {
             .await,
         3
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -131,6 +135,7 @@ async fn where_there_are_keys_one_must_be_shown() {
     );
     assert_eq!(bench.get("/v1/models").await.status, 401);
     assert_eq!(bench.get("/health").await.status, 200);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -168,4 +173,5 @@ async fn names_of_requests_are_taken_if_they_are_clean() {
     let made = ask("with blank").await;
     assert_eq!(made.len(), 16);
     assert_ne!(ask(&"x".repeat(129)).await, made);
+    bench.end().await;
 }

@@ -68,4 +68,5 @@ async fn every_sample_has_a_type_a_help_and_the_prefix_and_comes_once() {
     ] {
         assert_eq!(bench.sample(name).await, value, "{name}");
     }
+    bench.end().await;
 }

@@ -26,6 +26,7 @@ async fn a_repeated_request_gets_the_answer_that_was_made() {
         (reply.status, reply.code().as_str()),
         (422, "idempotency-key-reused")
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -47,6 +48,7 @@ async fn who_repeats_a_request_that_runs_reads_along_and_one_who_leaves_takes_no
     assert!(body.ends_with("data: [DONE]\n\n"));
     assert_eq!(bench.arrived().await, 1);
     assert_eq!(bench.post_with(COMPLETIONS, &KEY, STREAM).await.body, body);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -61,19 +63,19 @@ async fn when_all_have_left_it_is_cancelled_and_then_made_anew() {
     let reply = bench.post_with(COMPLETIONS, &KEY, STREAM).await;
     assert_eq!(reply.status, 200);
     assert_eq!(bench.arrived().await, 2);
+    bench.end().await;
 }
 
 #[tokio::test]
 async fn what_was_turned_away_is_decided_anew() {
-    let mut setup = Setup::held();
-    setup.cluster.live_requests_max = 1;
-    let bench = setup.start().await;
+    let bench = Setup::held().one_at_a_time().start().await;
     let mut first = bench.sent(COMPLETIONS, &[], BODY).await;
     bench.until_live(1).await;
     assert_eq!(bench.post_with(COMPLETIONS, &KEY, BODY).await.status, 429);
     bench.fake.release(100);
     assert_eq!(first.reply().await.status, 200);
     assert_eq!(bench.post_with(COMPLETIONS, &KEY, BODY).await.status, 200);
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -88,4 +90,5 @@ async fn the_store_has_bounds_and_forgets_the_oldest_first() {
     let (a, b, c) = (ask("a").await, ask("b").await, ask("c").await);
     assert_eq!((ask("b").await, ask("c").await), (b, c));
     assert_ne!(ask("a").await, a);
+    bench.end().await;
 }

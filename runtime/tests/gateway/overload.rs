@@ -26,13 +26,12 @@ async fn one_request_too_many_for_the_gateway_is_not_even_read() {
     assert_eq!(first.reply().await.status, 200);
     assert_eq!(bench.post(COMPLETIONS, BODY).await.status, 200);
     assert_eq!(bench.arrived().await, 2);
+    bench.end().await;
 }
 
 #[tokio::test]
 async fn one_request_too_many_for_the_cluster_is_turned_away_by_the_conductor() {
-    let mut setup = Setup::held();
-    setup.cluster.live_requests_max = 1;
-    let bench = setup.start().await;
+    let bench = Setup::held().one_at_a_time().start().await;
     let _first = bench.sent(COMPLETIONS, &[], BODY).await;
     bench.until_live(1).await;
     let reply = bench.post(COMPLETIONS, BODY).await;
@@ -50,6 +49,7 @@ async fn one_request_too_many_for_the_cluster_is_turned_away_by_the_conductor() 
             .await,
         1
     );
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -84,6 +84,7 @@ async fn a_first_token_that_would_come_too_late_is_turned_away_with_an_estimate(
     );
     let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
     assert!((2..=120).contains(&seconds), "{seconds}");
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -111,4 +112,5 @@ async fn many_at_once_are_each_answered_or_turned_away() {
             .await,
         counts.0
     );
+    bench.end().await;
 }

@@ -3,10 +3,10 @@
 //! The answer's token `i` is the prompt's token `i`; behind the prompt's last comes the model's end, or the prompt
 //! again if the end is ignored. KV arrives at once. Steps take no time, or wait until the test lets them go.
 
-use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
+use conductor_core::config::{ClusterConfig, PolicyConfig};
 use conductor_core::ids::{NodeId, Ticket};
 use conductor_core::units::{Nanos, Tokens};
-use conductor_runtime::agent::{CoupledAgent, DecodeAgent, Made, Output, Outputs, PrefillAgent};
+use conductor_runtime::agent::{Agent, Made, Obeyed, Output, Outputs};
 use conductor_runtime::clock::{Clock, MonotonicClock};
 use conductor_runtime::journal::MemoryJournal;
 use conductor_runtime::protocol::{EndReason, FromNode, Prompt, ToNode};
@@ -17,12 +17,6 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// The model's end.
 const END: u32 = 257;
-
-enum Agent {
-    Prefill(PrefillAgent),
-    Decode(DecodeAgent),
-    Coupled(CoupledAgent),
-}
 
 enum News {
     Order(NodeId, ToNode),
@@ -63,7 +57,10 @@ impl Fake {
         let (news, inbox) = mpsc::unbounded_channel();
         let shared = (Arc::new(cluster.clone()), Arc::new(policy.clone()));
         let ids = (0..cluster.nodes.len() as u16).map(NodeId);
-        let agents = ids.clone().map(|id| agent(id, &shared.0, &shared.1));
+        let role = |id: NodeId| cluster.nodes[id.index()].role;
+        let agents = ids
+            .clone()
+            .map(|id| Agent::new(role(id), id, &shared.0, &shared.1));
         let nodes = Nodes {
             driver: driver.clone(),
             agents: agents.collect(),
@@ -122,15 +119,6 @@ impl Fake {
     }
 }
 
-fn agent(id: NodeId, cluster: &Arc<ClusterConfig>, policy: &Arc<PolicyConfig>) -> Agent {
-    let spec = &cluster.nodes[id.index()];
-    match spec.role {
-        Role::Prefill => Agent::Prefill(PrefillAgent::new(cluster.block, spec, policy.eviction)),
-        Role::Decode => Agent::Decode(DecodeAgent::new(id, cluster, policy)),
-        Role::Coupled => Agent::Coupled(CoupledAgent::new(id, cluster, policy.eviction)),
-    }
-}
-
 /// The answer's token at `position`, and whether the model ends with it.
 fn token(prompt: &Prompt, position: u64) -> (u32, bool) {
     let length = prompt.tokens.len() as u64;
@@ -181,42 +169,8 @@ impl Nodes {
     }
 
     fn order(&mut self, now: Nanos, node: NodeId, order: ToNode, out: &mut Outputs) {
-        match (&mut self.agents[node.index()], order) {
-            (
-                Agent::Prefill(agent),
-                ToNode::Fetch {
-                    ticket,
-                    prompt,
-                    fetch,
-                },
-            ) => {
-                agent.fetch(ticket, &prompt, &fetch, out);
-            }
-            (
-                Agent::Prefill(agent),
-                ToNode::Prefill {
-                    ticket,
-                    prompt,
-                    decode,
-                    ..
-                },
-            ) => agent.prefill(ticket, &prompt, decode, out),
-            (Agent::Coupled(agent), ToNode::Prefill { ticket, prompt, .. }) => {
-                agent.serve(now, ticket, &prompt, out);
-            }
-            (Agent::Decode(agent), ToNode::Decode { ticket, prompt, .. }) => {
-                agent.expect(ticket, &prompt);
-            }
-            (Agent::Prefill(agent), ToNode::Abort { ticket }) => agent.abort(ticket, out),
-            (Agent::Decode(agent), ToNode::Abort { ticket }) => agent.abort(ticket, out),
-            (Agent::Coupled(agent), ToNode::Abort { ticket }) => agent.abort(ticket, out),
-            (Agent::Prefill(agent), ToNode::Stop { ticket }) => agent.stop(ticket, out),
-            (Agent::Decode(agent), ToNode::Stop { ticket }) => agent.stop(ticket, out),
-            (Agent::Coupled(agent), ToNode::Stop { ticket }) => agent.stop(ticket, out),
-            (Agent::Prefill(agent), ToNode::ReportCache) => agent.report_cache(out),
-            (Agent::Coupled(agent), ToNode::ReportCache) => agent.report_cache(out),
-            (_, order) => panic!("{node} cannot do {order:?}"),
-        }
+        let obeyed = self.agents[node.index()].obey(now, order, out);
+        assert_eq!(obeyed, Obeyed::Done, "{node}");
     }
 
     fn done(&mut self, now: Nanos, node: NodeId, out: &mut Outputs) {

@@ -1,4 +1,5 @@
 //! What tests of the runtime share.
 
+pub(crate) mod audit;
 pub(crate) mod fake;
 pub(crate) mod http;

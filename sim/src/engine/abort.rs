@@ -4,7 +4,7 @@
 //!
 //! Then the request is given in again, with the next attempt, when the event that led to it is over. If no node can
 //! take it then it comes again when the Conductor says so: it was taken in once, and is not turned away for want of a
-//! node.
+//! node, unless it has had none for as long as the policy lets it wait.
 
 use super::{Away, Copy, Engine, Live};
 use crate::error::SimError;
@@ -135,13 +135,17 @@ impl Engine<'_> {
         while let Some(request) = self.again.pop_front() {
             self.faults.counts.resubmitted += 1;
             self.faults.counts.last_lost = self.now;
-            self.live_mut(request).record.next_attempt();
-            self.put_again(RequestId(request))?;
+            let live = self.live_mut(request);
+            live.record.next_attempt();
+            live.attempt += 1;
+            live.away = None;
+            self.put(RequestId(request))?;
         }
         Ok(())
     }
 
-    /// A request comes again that could not be placed when its attempt was lost.
+    /// A request comes again that could not be placed when its attempt was lost: as the same attempt, which was never
+    /// made.
     pub(super) fn come_back(&mut self, id: RequestId) -> Result<(), SimError> {
         match self.live(id.0) {
             Some(live) if live.away == Some(Away::Lost) => {
@@ -149,7 +153,8 @@ impl Engine<'_> {
                 if self.now > self.faults.plan.healed() + DAY {
                     return Err(self.deadlock());
                 }
-                self.put_again(id)
+                self.live_mut(id.0).away = None;
+                self.put(id)
             }
             _ => Ok(()),
         }

@@ -73,6 +73,7 @@ impl Engine<'_> {
             first_token: Nanos::ZERO,
             stalled: None,
             away: None,
+            nowhere: None,
             retry_after: None,
             asked: self.now,
             record,
@@ -105,7 +106,7 @@ impl Engine<'_> {
         );
         live.record.next_try();
         live.asked = now;
-        (live.attempt, live.away) = (0, None);
+        (live.attempt, live.away, live.nowhere) = (0, None, None);
         self.ask(id)
     }
 
@@ -115,15 +116,8 @@ impl Engine<'_> {
         self.put(id)
     }
 
-    /// A lost attempt's request is put before the Conductor as its next attempt.
-    pub(super) fn put_again(&mut self, id: RequestId) -> Result<(), SimError> {
-        let live = self.live_mut(id.0);
-        live.attempt += 1;
-        live.away = None;
-        self.put(id)
-    }
-
-    fn put(&mut self, id: RequestId) -> Result<(), SimError> {
+    /// Puts a request before the Conductor, as the attempt that it is.
+    pub(super) fn put(&mut self, id: RequestId) -> Result<(), SimError> {
         let oracle = self.config.policy.admission.is_oracle();
         // A copy: the request's own list is looked at when orders are carried out.
         let mut blocks = std::mem::take(&mut self.asked);
