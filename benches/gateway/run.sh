@@ -64,3 +64,18 @@ for round in $(seq "$rounds"); do
     done
   done
 done | tee "$work/rows.txt"
+
+echo
+echo "| load | | p50, us | p99, us | requests/s |"
+echo "|---|---|---|---|---|"
+python3 - "$work/rows.txt" <<'PY'
+import collections, statistics, sys
+rows = collections.OrderedDict()
+for line in open(sys.argv[1]):
+    _, load, name, _, p50, _, p99, _, rate, _, failed = line.split()
+    assert failed == "0", line
+    rows.setdefault((load, name), []).append((int(p50), int(p99), int(rate)))
+for (load, name), found in rows.items():
+    p50, p99, rate = (statistics.median(column) for column in zip(*found))
+    print(f"| {load} | {name} | {p50:.0f} | {p99:.0f} | {rate:.0f} |")
+PY
