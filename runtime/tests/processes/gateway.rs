@@ -45,7 +45,7 @@ async fn nodes_give_up_the_work_of_a_gateway_that_is_killed_and_the_next_one_kno
         .collect();
     repeated.has(20).await;
     let waiting: Vec<_> = (5..15)
-        .map(|i| cluster.ask(&Ask::new(format!("{i} {}", "long ".repeat(800)), 1_000)))
+        .map(|i| cluster.ask(&Ask::new(format!("{i} {}", "long ".repeat(400)), 1_000)))
         .collect();
     cluster.computing(0..2).await;
     cluster.kill_gateway();
@@ -106,7 +106,7 @@ async fn nodes_give_up_the_work_of_a_gateway_that_stands_still_and_its_streams_g
         ..Setup::new(2, 2)
     };
     let cluster = Cluster::start(&setup);
-    let ask = Ask::new(prompt(0), 1_500);
+    let ask = Ask::new(prompt(0), 900);
     let expected = cluster.answer(&ask).await;
     let mut asked = cluster.ask(&ask);
     asked.has(20).await;
@@ -122,8 +122,8 @@ async fn nodes_give_up_the_work_of_a_gateway_that_stands_still_and_its_streams_g
     cluster.signal_gateway("-CONT");
     let said = asked.said().await;
     assert!(said.done && said.error.is_none(), "{said:?}");
-    assert_eq!((said.text, said.tokens), (expected.text, 1_500));
+    assert_eq!((said.text, said.tokens), (expected.text, 900));
     cluster.up(4).await;
-    assert_eq!(cluster.metric("resubmitted_total").await, 1);
+    assert!(cluster.metric("resubmitted_total").await >= 1);
     cluster.end().await;
 }
