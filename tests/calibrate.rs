@@ -287,7 +287,7 @@ fn bad_measurements_and_options_are_refused_in_one_line() {
                 "kind.csv",
                 &at,
                 "`kind`",
-                "prefill, decode or mixed",
+                "prefill, decode, mixed, transfer or load",
                 "decoding",
             ],
         ),

@@ -21,6 +21,7 @@ mod fit;
 mod forms;
 mod grid;
 mod halves;
+mod moves;
 mod outcome;
 mod serving;
 mod sheet;
@@ -133,7 +134,8 @@ pub fn calibrate(path: &Path, options: &Options) -> Result<Calibrated, Calibrate
         Some(slower) => data.slower(slower.token_s),
         None => data,
     };
-    let constants = Constants::new(options, data.facts.tp)?;
+    let mut constants = Constants::new(options, data.facts.tp)?;
+    moves::rates(&data, options, &mut constants);
     let fitted = if data.serving.is_empty() {
         halves::fit(path, &data, options, &constants)?
     } else {

@@ -1,7 +1,7 @@
 //! An engine behind HTTP that takes no time: what a router in front of it takes is the router's own.
 //!
-//! It answers OpenAI's completions and chat completions with `max_tokens` words of one letter, streamed a word a frame
-//! or whole, and whatever else routers ask of an engine with a name and a status. Used by `benches/gateway/run.sh`:
+//! It answers OpenAI's completions and chat completions with `max_tokens` letters, streamed a letter a frame or whole,
+//! and whatever else routers ask of an engine with a name and a status. Used by `benches/gateway/run.sh`:
 //!
 //! ```text
 //! cargo run --release -p conductor-runtime --example null_engine -- 127.0.0.1:9000

@@ -4,7 +4,13 @@
 //! steps by batch and context, both in one pass. Every setting is timed several times, in rounds, so that a disturbance
 //! does not fall on one setting alone; the fit takes the median.
 //!
-//! Not here: fitting (one place, in the lab), queues, transfers.
+//! [`beside`] keeps other engines busy meanwhile, as the nodes of one machine do to each other; [`moves`] times KV on
+//! its way between nodes.
+//!
+//! Not here: fitting (one place, in the lab), queues.
+
+pub mod beside;
+pub mod moves;
 
 use conductor_core::ids::{RequestId, Ticket};
 use conductor_engine::kv::BlockId;
@@ -12,6 +18,9 @@ use conductor_engine::sampling::Sampling;
 use conductor_engine::{Engine, EngineError, Phase, Piece, Step};
 use std::fmt::Write;
 use std::time::Instant;
+
+/// The columns of all rows, as `conductor calibrate` reads them.
+pub const HEADER: &str = "kind,prompt,cached,batch,context,chunk,chunk_cached,bytes,seconds\n";
 
 /// What is timed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,18 +88,18 @@ enum Setting {
 impl Setting {
     fn row(self) -> String {
         match self {
-            Self::Prefill { prompt, cached } => format!("prefill,{prompt},{cached},,,,"),
-            Self::Decode { batch, context } => format!("decode,,,{batch},{context},,"),
+            Self::Prefill { prompt, cached } => format!("prefill,{prompt},{cached},,,,,"),
+            Self::Decode { batch, context } => format!("decode,,,{batch},{context},,,"),
             Self::Mixed {
                 chunk,
                 batch,
                 context,
-            } => format!("mixed,,,{batch},{context},{chunk},0"),
+            } => format!("mixed,,,{batch},{context},{chunk},0,"),
         }
     }
 }
 
-/// Times all settings that the engine's pool has room for; rows of CSV with their header. `progress` hears of each
+/// Times all settings that the engine's pool has room for; rows of CSV below [`HEADER`]. `progress` hears of each
 /// setting that is done, and of how many there are.
 ///
 /// # Errors
@@ -120,7 +129,7 @@ pub fn run(
         }
     }
     settings.retain(|&setting| step_of(engine, setting).is_some());
-    let mut rows = String::from("kind,prompt,cached,batch,context,chunk,chunk_cached,seconds\n");
+    let mut rows = String::new();
     let all = settings.len() * plan.rounds as usize;
     // Once for nothing: threads and caches are cold at first.
     for &setting in &settings {

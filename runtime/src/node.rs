@@ -37,8 +37,8 @@ pub use standing::{NoStanding, standing};
 use crate::discovery::WITHOUT_ETCD;
 use crate::wire::{NodeServer, PeerServer, innermost};
 use body::{Body, INBOX_MAX, Inbox, Parts};
-use compute::{CostOf, Memory};
-use conductor_core::config::ClusterConfig;
+use compute::{CostOf, Memory, Waker};
+use conductor_core::config::{ClusterConfig, Role};
 use conductor_core::ids::NodeId;
 use conductor_engine::kv::{KvRegion, KvShape};
 use conductor_engine::model::{Model, tiny};
@@ -97,9 +97,6 @@ pub enum NodeError {
     #[error("the engine has died")]
     EngineDied,
 }
-
-/// Shorter times are not slept.
-const SLEEP_MIN: Duration = Duration::from_micros(1);
 
 fn wrong(key: &'static str, why: impl Into<String>) -> NodeError {
     let why = why.into();
@@ -397,11 +394,8 @@ fn engine(
             let region = memory(&shape)?;
             let costs = cluster.truth();
             let speed = *speed;
-            // The system sleeps some 50 us at least: what is nearly nothing takes nothing.
-            let sleep = move |time: Duration| match time.div_f64(speed) {
-                time if time < SLEEP_MIN => {}
-                time => std::thread::sleep(time),
-            };
+            let mut waker = Waker::default();
+            let sleep = move |time: Duration| waker.sleep(time.div_f64(speed));
             let engine = SleepEngine::new(
                 shape,
                 *positions as usize,
@@ -409,7 +403,10 @@ fn engine(
                 Box::new(CostOf { costs, node: id }),
                 Box::new(sleep),
             );
-            let engine = engine.map_err(failed)?;
+            let mut engine = engine.map_err(failed)?;
+            if cluster.nodes[id.index()].role != Role::Coupled {
+                engine = engine.with_whole_prompts();
+            }
             Ok((Box::new(engine), Memory(region), Vec::new()))
         }
         EngineConfig::Cpu { model, threads } => {

@@ -123,3 +123,39 @@ fn bad_usage_is_said_with_what_was_expected() {
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn an_engine_is_timed_beside_another_and_so_is_kv_that_moves() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("a temporary folder can be written");
+    };
+    write("secret", "0123456789abcdef0123456789abcdef");
+    write("cpu-tiny.toml", include_str!("../profiles/cpu-tiny.toml"));
+    write(
+        "cluster.toml",
+        "name = \"t\"\nprofile = \"cpu-tiny\"\nblock_tokens = 16\n[[nodes]]\ncount = 2\nrole = \"coupled\"\n\
+         cache_tokens = 4096\nhbm_kv_tokens = 4096\n[coupled]\nschedule = \"chunked\"\nprefix_caching = true\n",
+    );
+    write("node.toml", &NODE.replace("2p2d", "cluster.toml"));
+    let small = ["--longest", "64", "--batch", "2", "--rounds", "2"];
+    let mut arguments = vec!["calibrate", "--config", "node.toml", "-o", "engine.csv"];
+    arguments.extend(small);
+    arguments.extend(["--beside", "1"]);
+    let output = conductord(&arguments, folder.path());
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let data = std::fs::read_to_string(folder.path().join("engine.csv")).expect("it is written");
+    assert!(
+        data.contains("2 rounds, 1 engines beside\nkind,prompt,"),
+        "{data}"
+    );
+    for kind in ["prefill", "decode", "mixed", "transfer"] {
+        let rows = data.lines().filter(|line| line.starts_with(kind));
+        assert!(
+            rows.clone().all(|row| row.split(',').count() == 9),
+            "{data}"
+        );
+        assert!(rows.count() >= 2, "{kind}: {data}");
+    }
+}

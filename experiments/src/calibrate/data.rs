@@ -7,6 +7,8 @@
 //! | `prefill` | `prompt`, `cached` (0 if empty) | a prompt's tokens behind its first `cached` ones, alone |
 //! | `decode` | `batch`, `context` | one step of `batch` requests that hold `context` KV tokens each |
 //! | `mixed` | `chunk`, `chunk_cached` (0 if empty), `batch`, `context` | both in one pass: a decode step and a piece |
+//! | `transfer` | `bytes` | KV from one node's memory to another's |
+//! | `load` | `bytes` | KV from a node's host memory to where it computes |
 //!
 //! A piece is `chunk` tokens of a prompt behind `chunk_cached` of its tokens.
 //!
@@ -48,6 +50,22 @@ pub enum Work {
         /// KV tokens of each.
         context: u64,
     },
+    /// KV that moves.
+    Move {
+        /// Between what.
+        way: Way,
+        /// How much of it.
+        bytes: u64,
+    },
+}
+
+/// Between what KV moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// One node's memory and another's.
+    Transfer,
+    /// A node's host memory and the memory of its accelerators.
+    Load,
 }
 
 impl Work {
@@ -57,6 +75,7 @@ impl Work {
             Self::Prefill { prompt, cached } => prompt - cached,
             Self::Decode { batch, .. } => batch,
             Self::Mixed { chunk, batch, .. } => chunk + batch,
+            Self::Move { .. } => 0,
         }
     }
 }
@@ -182,7 +201,15 @@ pub(super) fn own(sheet: &Sheet) -> Result<Data, CalibrateError> {
                 batch: whole("batch", 1)?,
                 context: whole("context", 1)?,
             },
-            _ => return Err(sheet.wrong(row, "kind", "prefill, decode or mixed")),
+            "transfer" => Work::Move {
+                way: Way::Transfer,
+                bytes: whole("bytes", 1)?,
+            },
+            "load" => Work::Move {
+                way: Way::Load,
+                bytes: whole("bytes", 1)?,
+            },
+            _ => return Err(sheet.wrong(row, "kind", "prefill, decode, mixed, transfer or load")),
         };
         points.push(Point {
             work,

@@ -43,7 +43,7 @@ pub(super) fn features(work: Work) -> Vec<f64> {
         Work::Decode { batch, context } => {
             vec![1.0, batch as f64, batch as f64 * context as f64]
         }
-        Work::Mixed { .. } => unreachable!("mixed batches are fitted by their own equation"),
+        Work::Mixed { .. } | Work::Move { .. } => unreachable!("fitted by their own equations"),
     }
 }
 
@@ -52,7 +52,7 @@ fn place(work: Work) -> (u64, u64) {
     match work {
         Work::Prefill { prompt, cached } => (cached, prompt - cached),
         Work::Decode { batch, context } => (batch, context),
-        Work::Mixed { .. } => unreachable!("mixed batches have no table"),
+        Work::Mixed { .. } | Work::Move { .. } => unreachable!("they have no table"),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn fit(
         let own = |point: &&Point| match point.work {
             Work::Prefill { .. } => half == Half::Prefill,
             Work::Decode { .. } => half == Half::Decode,
-            Work::Mixed { .. } => false,
+            Work::Mixed { .. } | Work::Move { .. } => false,
         };
         let points = settings.iter().filter(own);
         points.map(|point| (point.work, point.seconds)).collect()
@@ -288,7 +288,7 @@ fn picture(half: Half, form: &Form, timings: &Timings) -> Picture {
     let split = |work: Work| match work {
         Work::Prefill { prompt, cached } => (cached, prompt),
         Work::Decode { batch, context } => (batch, context),
-        Work::Mixed { .. } => unreachable!("not among the timings of a half"),
+        Work::Mixed { .. } | Work::Move { .. } => unreachable!("not among the timings of a half"),
     };
     let join = |by: u64, x: u64| match half {
         Half::Prefill => Work::Prefill {

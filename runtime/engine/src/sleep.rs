@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineError};
 use crate::kv::{KvRegion, KvShape};
 use crate::step::{LayerDone, Limits, Phase, Piece, Sampled, Step, StepOutput};
 use conductor_core::cost::{self, CostModel};
+use conductor_core::ids::Ticket;
 use conductor_core::rng::Stream;
 use conductor_core::units::{Nanos, Tokens};
 use std::sync::Arc;
@@ -28,6 +29,15 @@ pub struct SleepEngine {
     sleep: Box<dyn FnMut(Duration) + Send>,
     /// The pieces of prompts of a step, as the cost model has them; used again.
     prompts: Vec<cost::Piece>,
+    whole: Option<Begun>,
+}
+
+/// The prompt whose pieces come one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    ticket: Option<Ticket>,
+    /// Tokens that were cached.
+    cached: Tokens,
 }
 
 impl SleepEngine {
@@ -52,12 +62,22 @@ impl SleepEngine {
             cost,
             sleep,
             prompts: Vec::new(),
+            whole: None,
         })
+    }
+
+    /// The engine of a prefill node: a prompt's pieces take together what the whole prompt takes, and what is cached of
+    /// it is loaded. Otherwise each piece is a pass of its own over KV that is where it computes, as on a coupled node.
+    #[must_use]
+    pub fn with_whole_prompts(mut self) -> Self {
+        self.whole = Some(Begun::default());
+        self
     }
 
     /// How long a step takes.
     fn time(&mut self, step: &Step) -> Nanos {
         self.prompts.clear();
+        let mut prompts = Nanos::ZERO;
         let (mut batch, mut context) = (0, Tokens::ZERO);
         for piece in &step.pieces {
             let start = Tokens(u64::from(piece.start));
@@ -66,13 +86,18 @@ impl SleepEngine {
                     batch += 1;
                     context += start;
                 }
-                Phase::Prefill => self.prompts.push(cost::Piece {
-                    start,
-                    end: Tokens(piece.end() as u64),
-                }),
+                Phase::Prefill => {
+                    let end = Tokens(piece.end() as u64);
+                    match &mut self.whole {
+                        None => self.prompts.push(cost::Piece { start, end }),
+                        Some(begun) => {
+                            prompts += begun.piece(&*self.cost, piece.ticket, start, end)
+                        }
+                    }
+                }
             }
         }
-        cost::mixed(&*self.cost, &self.prompts, batch, context)
+        prompts + cost::mixed(&*self.cost, &self.prompts, batch, context)
     }
 
     /// Leaves the words of a piece in one layer; returns the last one.
@@ -95,6 +120,23 @@ impl SleepEngine {
             }
         }
         word
+    }
+}
+
+impl Begun {
+    /// What a piece adds to what the pieces before it took.
+    fn piece(&mut self, cost: &dyn CostModel, ticket: Ticket, start: Tokens, end: Tokens) -> Nanos {
+        if self.ticket != Some(ticket) {
+            *self = Self {
+                ticket: Some(ticket),
+                cached: start,
+            };
+        }
+        let until = |end: Tokens| match end > self.cached {
+            true => cost.prefill(end, self.cached),
+            false => Nanos::ZERO,
+        };
+        until(end).saturating_sub(until(start))
     }
 }
 

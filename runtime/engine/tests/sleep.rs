@@ -17,12 +17,16 @@ fn profile() -> Box<dyn CostModel> {
 }
 
 fn node(slept: &Arc<Mutex<Duration>>) -> Node {
+    node_with(slept, |engine| engine)
+}
+
+fn node_with(slept: &Arc<Mutex<Duration>>, of: fn(SleepEngine) -> SleepEngine) -> Node {
     let slept = Arc::clone(slept);
     let shape = KvShape::new(3, 1, 8, 4).expect("a shape");
     Node::with(shape, 64, |region| {
         let sleep = move |time| *slept.lock().expect("not poisoned") += time;
         let engine = SleepEngine::new(shape, 1_000, region, profile(), Box::new(sleep));
-        Box::new(engine.expect("an engine"))
+        Box::new(of(engine.expect("an engine")))
     })
 }
 
@@ -59,6 +63,26 @@ fn a_step_takes_the_time_of_the_cost_model() {
     assert_eq!(step(&mut [(&mut one, 20), (&mut other, 20)]), expected.0);
     let expected = cost.decode_step(2, Tokens(40));
     assert_eq!(step(&mut [(&mut one, 1), (&mut other, 1)]), expected.0);
+}
+
+#[test]
+fn on_a_prefill_node_a_prompt_in_pieces_takes_what_it_takes_as_a_whole() {
+    let slept = Arc::new(Mutex::new(Duration::ZERO));
+    let mut node = node_with(&slept, SleepEngine::with_whole_prompts);
+    let cost = profile();
+    let took = || {
+        let took = std::mem::take(&mut *slept.lock().expect("not poisoned"));
+        took.as_nanos() as u64
+    };
+    let mut sequence = Sequence::new(1, &prompt(), Sampling::Greedy);
+    answer(&mut node, &mut sequence, 7, 1);
+    assert_eq!(took(), cost.prefill(Tokens(30), Tokens(0)).0);
+    // What is cached is loaded, once.
+    let mut again = Sequence::new(2, &prompt(), Sampling::Greedy);
+    node.reuse(&mut again);
+    answer(&mut node, &mut again, 1, 1);
+    assert!(again.stored >= 28);
+    assert_eq!(took(), cost.prefill(Tokens(30), Tokens(28)).0);
 }
 
 #[test]

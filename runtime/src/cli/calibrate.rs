@@ -3,13 +3,16 @@
 use super::{Failure, runtime};
 use clap::Args;
 use conductor_runtime::files;
-use conductor_runtime::measure::{self, Plan};
+use conductor_runtime::measure::beside::Beside;
+use conductor_runtime::measure::{self, HEADER, Plan, moves};
 use conductor_runtime::node::{self, NodeConfig, NodeError};
 use std::path::PathBuf;
 
-/// Times the engine of a node's configuration and writes the data that `conductor calibrate` fits.
+/// Times the engine of a node's configuration, and KV between two such nodes, and writes the data that `conductor
+/// calibrate` fits.
 ///
-/// Nothing else of the node is started. Run it on the machine, and beside the load, that the profile shall describe.
+/// Nothing else of the node is started. Run it on the machine that the profile shall describe; if several nodes share
+/// that machine, tell how many others compute there with --beside.
 ///
 /// Example: conductord calibrate --config node.toml -o engine.csv && conductor calibrate engine.csv -o PROFILE.toml
 #[derive(Args)]
@@ -26,6 +29,9 @@ pub(crate) struct CalibrateArgs {
     /// How often each setting is timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: u32,
+    /// Keep as many other engines like it busy meanwhile
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    beside: usize,
     /// The data to write
     #[arg(short, long, value_name = "DATA.csv")]
     output: PathBuf,
@@ -39,14 +45,15 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     }
     let config: NodeConfig =
         files::parse(&args.config).map_err(|error| Failure::Input(error.to_string()))?;
-    let mut engine = {
-        // Some engines start threads that want a runtime.
-        let runtime = runtime()?;
-        let _entered = runtime.enter();
-        let parts = node::NodeParts::read(&config).map_err(NodeError::from)?;
-        node::engine_of(&config, &parts)?
-    };
+    // Some engines start threads that want a runtime.
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let parts = node::NodeParts::read(&config).map_err(NodeError::from)?;
+    let mut engine = node::engine_of(&config, &parts)?;
+    let others = (0..args.beside).map(|_| node::engine_of(&config, &parts));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
     let plan = Plan::up_to(args.longest, args.batch, args.rounds);
+    let beside = Beside::start(others, &plan)?;
     let mut said = 0;
     let rows = measure::run(&mut *engine, &plan, |done, all| {
         let percent = done * 100 / all;
@@ -55,15 +62,20 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
             eprintln!("{percent} %");
         }
     });
+    let moves = runtime.block_on(moves::run(&config.transfer, args.rounds));
+    let moves = moves.map_err(Failure::Run)?;
+    drop(beside);
     let rows = rows.map_err(|error| Failure::Run(error.to_string()))?;
     let head = format!(
-        "# gpu: none, {}\n# model: {}\n# engine: conductor-engine {}\n# source: conductord calibrate, {} rounds\n",
+        "# gpu: none, {}\n# model: {}\n# engine: conductor-engine {}\n# source: conductord calibrate, {} rounds, {} \
+         engines beside\n",
         processor(),
         config.engine.name(),
         env!("CARGO_PKG_VERSION"),
         args.rounds,
+        args.beside,
     );
-    std::fs::write(&args.output, head + &rows)
+    std::fs::write(&args.output, head + HEADER + &rows + &moves)
         .map_err(|error| Failure::Run(format!("{}: {error}", args.output.display())))
 }
 

@@ -10,6 +10,7 @@ use conductor_engine::{Engine, EngineError, LayerDone, Step, StepOutput};
 use conductor_messenger::Region;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// How far a prompt is, for who sends its KV meanwhile.
@@ -96,6 +97,30 @@ impl KvRegion for Memory {
 
     fn write(&self, at: usize, from: &[u8]) {
         self.0.write(at as u64, from);
+    }
+}
+
+/// Sleeps that last as long as they shall, on the whole: the system wakes some 50 us late, later if it is busy, and by
+/// as much the next sleep is shorter. What is done between two sleeps takes the time that it takes.
+#[derive(Default)]
+pub(super) struct Waker {
+    /// How much too long was slept.
+    late: Duration,
+}
+
+impl Waker {
+    /// Shorter times are not slept: the system cannot.
+    const LEAST: Duration = Duration::from_micros(1);
+
+    pub(super) fn sleep(&mut self, time: Duration) {
+        let rest = time.saturating_sub(self.late);
+        if rest < Self::LEAST {
+            self.late = self.late.saturating_sub(time);
+            return;
+        }
+        let began = Instant::now();
+        std::thread::sleep(rest);
+        self.late = began.elapsed().saturating_sub(rest);
     }
 }
 
