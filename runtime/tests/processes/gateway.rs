@@ -58,6 +58,7 @@ async fn nodes_give_up_the_work_of_a_gateway_that_is_killed_and_the_next_one_kno
     }
     cluster.is_still().await;
     assert!(killed.elapsed() < GIVE_UP, "{:?}", killed.elapsed());
+    eprintln!("nodes were free {:?} after the kill", killed.elapsed());
     let cached = cluster.standing(0).await.blocks_cached + cluster.standing(1).await.blocks_cached;
     assert!(cached > 20, "{cached} blocks stay");
 
@@ -82,6 +83,10 @@ async fn nodes_give_up_the_work_of_a_gateway_that_is_killed_and_the_next_one_kno
     cluster.up(4).await;
     let again = cluster.ask(&keyed);
     assert!(started.elapsed() < REBUILT, "{:?}", started.elapsed());
+    eprintln!(
+        "all caches were known {:?} after the start",
+        started.elapsed()
+    );
     let said = again.said().await;
     assert!(said.done && said.cached > 0, "{said:?}");
     assert_eq!((said.text, said.tokens), (expected.text, 400));
