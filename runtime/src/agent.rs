@@ -107,7 +107,8 @@ pub enum Agent {
 pub enum Obeyed {
     /// It was carried out.
     Done,
-    /// The node is to have a fresh agent of this role: who keeps the agent makes one, and says [`FromNode::RoleChanged`].
+    /// The node is to have a fresh agent of this role: who keeps the agent makes one, and says
+    /// [`FromNode::RoleChanged`].
     TakeRole(Role),
     /// It is for a node of another role, on behalf of this attempt.
     NotMine(Ticket),

@@ -134,8 +134,8 @@ impl<W: World> Driver<W> {
         self.settle(now);
     }
 
-    /// The answer is long enough. Its decode node ends it, and the answer's last message comes as always; if its attempt
-    /// is lost before that, or is lost already, the answer ends with what its client has.
+    /// The answer is long enough. Its decode node ends it, and the answer's last message comes as always; if its
+    /// attempt is lost before that, or is lost already, the answer ends with what its client has.
     pub fn stop(&mut self, request: RequestId) {
         let Some(live) = self.requests.get_mut(&request.0) else {
             return;

@@ -304,6 +304,7 @@ impl Body {
         if self.session.take().is_none() {
             return;
         }
+        self.make_void();
         let mut out = Outputs::new();
         self.agent.session_ended(&mut out);
         self.carry_out(out);

@@ -20,11 +20,13 @@ pub(super) struct Progress {
     pub(super) layers: usize,
     /// The first token of the answer: all is computed and wanted.
     pub(super) first: Option<u32>,
-    /// Nothing of it is wanted any more.
+    /// Nothing of it is sent any more.
     pub(super) ended: bool,
+    /// Who ordered it has gone: it is not computed further than the step that is under way.
+    pub(super) void: bool,
 }
 
-/// Steps to run one after the other; what comes out of the last one counts.
+/// Steps to run one after the other; what comes out of the last one counts, which is nothing if they are void.
 pub(super) struct Work {
     pub(super) steps: Vec<Step>,
     pub(super) progress: Option<Arc<watch::Sender<Progress>>>,
@@ -66,6 +68,9 @@ fn run(mut engine: Box<dyn Engine>, orders: &Receiver<Work>, inbox: &mpsc::Sende
 fn compute(engine: &mut dyn Engine, work: &Work) -> Result<StepOutput, EngineError> {
     let mut output = StepOutput::default();
     for step in &work.steps {
+        if (work.progress.as_ref()).is_some_and(|progress| progress.borrow().void) {
+            return Ok(StepOutput::default());
+        }
         output = engine.run(step, &mut |LayerDone { .. }| {
             if let Some(progress) = &work.progress {
                 progress.send_modify(|progress| progress.layers += 1);

@@ -116,8 +116,8 @@ pub struct NodeLimits {
 }
 
 /// How long after it knows that its gateway has gone a node may still hold blocks for it. All work is given up at once;
-/// what is left is the step that the engine is in, and transfers that are told to end. It knows when the connection
-/// breaks, or after [`NodeLimits::silent_ms`] without a word.
+/// what is left is the chunk or step that the engine is in, and transfers that are told to end. It knows when the
+/// connection breaks, or after [`NodeLimits::silent_ms`] without a word.
 pub const GIVE_UP: Duration = Duration::from_secs(2);
 
 impl Default for NodeLimits {

@@ -121,8 +121,8 @@ impl Peers {
         request
     }
 
-    /// Finds a way for a prompt's KV: where it shall go, once there is room, and a link to there. A broken connection is
-    /// waited for.
+    /// Finds a way for a prompt's KV: where it shall go, once there is room, and a link to there. A broken connection
+    /// is waited for.
     pub(super) async fn way(
         &self,
         to: NodeId,

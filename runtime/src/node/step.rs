@@ -47,6 +47,8 @@ pub(super) struct Running {
     what: What,
     holders: Vec<Holder>,
     tickets: Vec<Ticket>,
+    /// Of a prompt.
+    progress: Option<Arc<watch::Sender<Progress>>>,
     /// Which agent ordered it, and in which session.
     roles: u64,
     sessions: u64,
@@ -315,11 +317,20 @@ impl Body {
             what,
             holders,
             tickets,
+            progress: progress.clone(),
             roles: self.roles,
             sessions: self.sessions,
         });
         // It takes one order at a time, and has none: there is room.
         let _ = self.parts.work.try_send(Work { steps, progress });
+    }
+
+    /// Nobody is left for whom the engine computes: a prompt ends with its present chunk.
+    pub(super) fn make_void(&self) {
+        let progress = self.running.as_ref().and_then(|it| it.progress.as_ref());
+        if let Some(progress) = progress {
+            progress.send_modify(|progress| progress.void = true);
+        }
     }
 
     /// The engine is done.
