@@ -1,8 +1,9 @@
 //! A journal in files: `NAME.jsonl`, and when that has grown to its limit `NAME.1.jsonl`, `NAME.2.jsonl`, … go on where
-//! it stopped. One after the other they are one journal.
+//! it stopped. One after the other they are one journal. An earlier run's journal of the same name is kept: it is
+//! renamed to `NAME.run-1.jsonl`, `NAME.run-1.1.jsonl`, … with the first number that is free.
 
 use super::Journal;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub struct FileJournal {
 }
 
 impl FileJournal {
-    /// Creates the first file; one that is there is replaced.
+    /// Creates the first file; what an earlier run left there is renamed.
     ///
     /// # Errors
     /// If it cannot be created, or the thread cannot.
@@ -133,6 +134,7 @@ struct Files {
 
 impl Files {
     fn create(config: JournalConfig, lost: Arc<AtomicU64>) -> io::Result<Self> {
+        put_aside(&config.path)?;
         Ok(Self {
             file: File::create(&config.path)?,
             config,
@@ -246,22 +248,47 @@ impl Files {
     }
 }
 
+/// Renames the files of a journal that is there and has something in it.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let there = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0);
+    if !there {
+        return Ok(());
+    }
+    let aside = (1_u32..).map(|number| marked(path, &format!("run-{number}")));
+    let aside = aside.into_iter().find(|aside| !aside.exists());
+    let aside = aside.ok_or(io::ErrorKind::AlreadyExists)?;
+    fs::rename(path, &aside)?;
+    for number in 1.. {
+        match fs::rename(numbered(path, number), numbered(&aside, number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            renamed => renamed?,
+        }
+    }
+    let (path, aside) = (path.display(), aside.display());
+    eprintln!("conductord: journal {path}: an earlier run's is now {aside}");
+    Ok(())
+}
+
 /// `a/b.jsonl` with number 2 is `a/b.2.jsonl`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
+    marked(path, &number.to_string())
+}
+
+/// `a/b.jsonl` with the mark `x` is `a/b.x.jsonl`.
+fn marked(path: &Path, mark: &str) -> PathBuf {
     match path.extension() {
         Some(extension) => {
-            let mut ending = format!("{number}.").into_bytes();
+            let mut ending = format!("{mark}.").into_bytes();
             ending.extend_from_slice(extension.as_encoded_bytes());
             path.with_extension(String::from_utf8_lossy(&ending).as_ref())
         }
-        None => path.with_extension(number.to_string()),
+        None => path.with_extension(mark),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn full_files_go_on_in_the_next_and_nothing_is_lost() {
@@ -288,6 +315,33 @@ mod tests {
         }
         assert!(number >= 3, "several files");
         assert_eq!(found.lines().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
+    fn the_journal_of_an_earlier_run_is_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.jsonl");
+        for run in 0..3 {
+            let mut journal = FileJournal::create(JournalConfig {
+                file_bytes_max: 10,
+                ..JournalConfig::new(&path)
+            })
+            .expect("creates");
+            journal.line(format!("first {run}"));
+            journal.line(format!("other {run}"));
+            journal.flush();
+        }
+        for (name, text) in [
+            ("run.run-1.jsonl", "first 0\n"),
+            ("run.run-1.1.jsonl", "other 0\n"),
+            ("run.run-2.jsonl", "first 1\n"),
+            ("run.run-2.1.jsonl", "other 1\n"),
+            ("run.jsonl", "first 2\n"),
+            ("run.1.jsonl", "other 2\n"),
+        ] {
+            let found = fs::read_to_string(folder.path().join(name));
+            assert_eq!(found.expect(name), text, "{name}");
+        }
     }
 
     #[test]
