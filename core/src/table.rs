@@ -1,4 +1,5 @@
-//! From a block's hash to its dense number: open addressing in rows of eight slots, one row a cache line.
+//! From a block's hash to the number of its record, in the index and in caches: open addressing in rows of eight slots,
+//! one row a cache line.
 //!
 //! Why an own table beside [`crate::map`]: the key is in the record that a number leads to and is compared there, so a
 //! slot needs only the number and 32 bits of the key, half of what a map's slot takes. A slot's bits say where its home
@@ -26,14 +27,14 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The table.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
     len: usize,
 }
 
 /// A place in the table, valid until it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(usize);
+pub(crate) struct Place(usize);
 
 /// The bits of a key that its slot has: those that choose the row, then the last ones, which choose the place in it.
 fn bits(key: u64) -> u64 {
@@ -43,7 +44,7 @@ fn bits(key: u64) -> u64 {
 
 impl Table {
     /// A table in which `entries` find room before it grows.
-    pub(super) fn with_capacity(entries: usize) -> Self {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
         let rows = (2 * entries).div_ceil(ROW).max(2);
         Self {
             rows: vec![FREE_ROW; rows],
@@ -51,12 +52,12 @@ impl Table {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// The number of `key`, of which `is` says whether it is a number's key; or else where it would be.
-    pub(super) fn find(&self, key: u64, is: impl Fn(u32) -> bool) -> Result<u32, Place> {
+    pub(crate) fn find(&self, key: u64, is: impl Fn(u32) -> bool) -> Result<u32, Place> {
         let bits = bits(key);
         let mut place = self.home(bits);
         // At most half full: there is a free slot.
@@ -73,7 +74,7 @@ impl Table {
     }
 
     /// Enters `number` for `key`, for which [`Self::find`] has just found `place`.
-    pub(super) fn insert(&mut self, place: Place, key: u64, number: u32) {
+    pub(crate) fn insert(&mut self, place: Place, key: u64, number: u32) {
         let place = if 2 * (self.len + 1) > self.slots() {
             self.grow();
             self.free_from(self.home(bits(key)))
@@ -86,7 +87,7 @@ impl Table {
 
     /// Takes `number` out, which is there for `key`, and moves up those behind it that the search for would otherwise
     /// stop there.
-    pub(super) fn remove(&mut self, key: u64, number: u32) {
+    pub(crate) fn remove(&mut self, key: u64, number: u32) {
         let wanted = bits(key) << 32 | u64::from(number);
         let mut gap = self.home(bits(key));
         while self.slot(gap) != wanted {
