@@ -1,27 +1,35 @@
-//! From a block's hash to the number of its record, in the index and in caches: open addressing in rows of eight slots,
-//! one row a cache line.
+//! From a block's hash to the number of its record, in the index and in caches: rows of eight slots, one row a cache line.
 //!
 //! Why an own table beside [`crate::map`]: the key is in the record that a number leads to and is compared there, so a
-//! slot needs only the number and 32 bits of the key, half of what a map's slot takes. A slot's bits say where its home
+//! slot needs only the number and 32 bits of the key, half of what a map's slot takes. Those bits say where a slot's home
 //! is, so growing and closing gaps look at no record.
 //!
-//! Linear probing in a table that is at most half full (Knuth, The Art of Computer Programming, volume 3, section 6.4;
-//! algorithm R for removal). As in the map, all but the last three bits of a key choose the row: eight ids in a row, as
-//! traces have them, share a cache line; keys that are hashes themselves are spread as they were. Homes ascend with the
-//! bits, whatever the number of rows, so the table grows by a half at a time, in one pass over it.
+//! Open addressing by rows, linear from row to row, in a table that is at most half full (Knuth, The Art of Computer
+//! Programming, volume 3, section 6.4: buckets, and algorithm R for removal). An entry is in its home row, or in the first
+//! one behind it with room; so a search ends at the first row that is not full, and only what goes from a full row leaves
+//! a gap that others may have to close. All but the last three bits of a key choose the row: eight ids in a row, as
+//! traces have them, share a cache line, each where its last bits say; keys that are hashes themselves are spread as they
+//! were. Homes ascend with the bits, whatever the number of rows, so the table grows by a half at a time, in one pass.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Eight slots, a cache line. A slot is 32 bits of a key above a dense number.
+/// Eight slots, a cache line: bits of the keys, and numbers.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Row([u64; ROW]);
+struct Row {
+    bits: [u32; ROW],
+    /// [`FREE`] where nothing is.
+    numbers: [u32; ROW],
+}
 
 const ROW: usize = 1 << ROW_BITS;
 const ROW_BITS: u32 = 3;
-const FREE: u64 = u64::MAX;
-const FREE_ROW: Row = Row([FREE; ROW]);
+const FREE: u32 = u32::MAX;
+const FREE_ROW: Row = Row {
+    bits: [0; ROW],
+    numbers: [FREE; ROW],
+};
 /// 2^64 over the golden ratio, odd.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -32,14 +40,53 @@ pub(crate) struct Table {
     len: usize,
 }
 
-/// A place in the table, valid until it changes.
+/// A row with room, valid until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
 /// The bits of a key that its slot has: those that choose the row, then the last ones, which choose the place in it.
-fn bits(key: u64) -> u64 {
+fn bits(key: u64) -> u32 {
     let spread = (key >> ROW_BITS).wrapping_mul(GOLDEN) >> (32 + ROW_BITS);
-    spread << ROW_BITS | key & (ROW as u64 - 1)
+    (spread << ROW_BITS) as u32 | key as u32 % ROW as u32
+}
+
+impl Row {
+    // These look at all eight and do not branch, which is quicker than to stop early.
+
+    fn has_bits(&self, bits: u32) -> bool {
+        let each = self.bits.iter();
+        each.fold(false, |any, &other| any | (other == bits))
+    }
+
+    fn is_full(&self) -> bool {
+        let each = self.numbers.iter();
+        each.fold(true, |all, &number| all & (number != FREE))
+    }
+
+    fn put(&mut self, bits: u32, number: u32) {
+        let wished = bits as usize % ROW;
+        let place = match self.numbers[wished] {
+            FREE => Some(wished),
+            _ => self.numbers.iter().position(|&number| number == FREE),
+        };
+        let place = place.expect("a place is a row with room");
+        (self.bits[place], self.numbers[place]) = (bits, number);
+    }
+
+    /// Where the key with these bits is in the row, of which `is` says whether it is a number's.
+    fn find(&self, bits: u32, is: impl Fn(u32) -> bool) -> Option<usize> {
+        let here = |place: usize| {
+            self.bits[place] == bits && self.numbers[place] != FREE && is(self.numbers[place])
+        };
+        let wished = bits as usize % ROW;
+        if here(wished) {
+            return Some(wished);
+        }
+        match self.has_bits(bits) {
+            true => (0..ROW).find(|&place| here(place)),
+            false => None,
+        }
+    }
 }
 
 impl Table {
@@ -59,109 +106,111 @@ impl Table {
     /// The number of `key`, of which `is` says whether it is a number's key; or else where it would be.
     pub(crate) fn find(&self, key: u64, is: impl Fn(u32) -> bool) -> Result<u32, Place> {
         let bits = bits(key);
-        let mut place = self.home(bits);
-        // At most half full: there is a free slot.
+        let mut row = self.home(bits);
+        // At most half full: there is a row with room.
         loop {
-            let slot = self.slot(place);
-            if slot == FREE {
-                return Err(Place(place));
+            let slots = &self.rows[row];
+            if let Some(place) = slots.find(bits, &is) {
+                return Ok(slots.numbers[place]);
             }
-            if slot >> 32 == bits && is(slot as u32) {
-                return Ok(slot as u32);
+            if !slots.is_full() {
+                return Err(Place(row));
             }
-            place = self.after(place);
+            row = self.after(row);
         }
     }
 
     /// Enters `number` for `key`, for which [`Self::find`] has just found `place`.
     pub(crate) fn insert(&mut self, place: Place, key: u64, number: u32) {
-        let place = if 2 * (self.len + 1) > self.slots() {
-            self.grow();
-            self.free_from(self.home(bits(key)))
-        } else {
-            place.0
-        };
+        assert_ne!(
+            number, FREE,
+            "numbers are below the one that marks free slots"
+        );
         self.len += 1;
-        *self.slot_mut(place) = bits(key) << 32 | u64::from(number);
+        let bits = bits(key);
+        if 2 * self.len > self.rows.len() * ROW {
+            self.grow();
+            self.put(bits, number);
+        } else {
+            self.rows[place.0].put(bits, number);
+        }
     }
 
     /// Takes `number` out, which is there for `key`, and moves up those behind it that the search for would otherwise
     /// stop there.
     pub(crate) fn remove(&mut self, key: u64, number: u32) {
-        let wanted = bits(key) << 32 | u64::from(number);
-        let mut gap = self.home(bits(key));
-        while self.slot(gap) != wanted {
-            assert_ne!(self.slot(gap), FREE, "what is removed is there");
+        let bits = bits(key);
+        let mut gap = self.home(bits);
+        let mut place = self.rows[gap].find(bits, |other| other == number);
+        while place.is_none() {
+            assert!(self.rows[gap].is_full(), "what is removed is there");
             gap = self.after(gap);
+            place = self.rows[gap].find(bits, |other| other == number);
         }
+        let mut place = place.expect("the loop ends with it");
         self.len -= 1;
-        let mut next = self.after(gap);
-        loop {
-            let slot = self.slot(next);
-            if slot == FREE {
-                break;
-            }
+        let mut row = gap;
+        while self.rows[row].is_full() {
+            row = self.after(row);
             // As far from its home as from the gap, or farther: its search passes the gap.
-            if self.distance(self.home(slot >> 32), next) >= self.distance(gap, next) {
-                *self.slot_mut(gap) = slot;
-                gap = next;
+            let passes = |&place: &usize| {
+                let Row { bits, numbers } = &self.rows[row];
+                numbers[place] != FREE
+                    && self.distance(self.home(bits[place]), row) >= self.distance(gap, row)
+            };
+            if let Some(moved) = (0..ROW).find(passes) {
+                let Row { bits, numbers } = self.rows[row];
+                let (bits, number) = (bits[moved], numbers[moved]);
+                let slots = &mut self.rows[gap];
+                (slots.bits[place], slots.numbers[place]) = (bits, number);
+                (gap, place) = (row, moved);
             }
-            next = self.after(next);
         }
-        *self.slot_mut(gap) = FREE;
+        self.rows[gap].numbers[place] = FREE;
     }
 
     fn grow(&mut self) {
         let rows = vec![FREE_ROW; self.rows.len() + self.rows.len().div_ceil(2)];
         let old = core::mem::replace(&mut self.rows, rows);
-        for &slot in old.iter().flat_map(|row| &row.0) {
-            if slot != FREE {
-                let place = self.free_from(self.home(slot >> 32));
-                *self.slot_mut(place) = slot;
+        for Row { bits, numbers } in old {
+            for (bits, number) in bits.into_iter().zip(numbers) {
+                if number != FREE {
+                    self.put(bits, number);
+                }
             }
         }
     }
 
-    fn free_from(&self, mut place: usize) -> usize {
-        while self.slot(place) != FREE {
-            place = self.after(place);
+    /// Puts an entry into the first row with room.
+    fn put(&mut self, bits: u32, number: u32) {
+        let mut row = self.home(bits);
+        while self.rows[row].is_full() {
+            row = self.after(row);
         }
-        place
+        self.rows[row].put(bits, number);
     }
 
-    /// Where the search for a key with these bits begins.
-    fn home(&self, bits: u64) -> usize {
-        let row = ((bits >> ROW_BITS) * self.rows.len() as u64) >> (32 - ROW_BITS);
-        ((row as usize) << ROW_BITS) | (bits as usize % ROW)
+    /// The row in which the search for a key with these bits begins.
+    fn home(&self, bits: u32) -> usize {
+        let spread = u64::from(bits >> ROW_BITS);
+        (spread.wrapping_mul(self.rows.len() as u64) >> (32 - ROW_BITS)) as usize
     }
 
-    const fn after(&self, place: usize) -> usize {
-        if place + 1 == self.slots() {
+    const fn after(&self, row: usize) -> usize {
+        if row + 1 == self.rows.len() {
             0
         } else {
-            place + 1
+            row + 1
         }
     }
 
-    /// How many places `to` is behind `from`.
+    /// How many rows `to` is behind `from`.
     const fn distance(&self, from: usize, to: usize) -> usize {
         if to >= from {
             to - from
         } else {
-            to + self.slots() - from
+            to + self.rows.len() - from
         }
-    }
-
-    const fn slots(&self) -> usize {
-        self.rows.len() << ROW_BITS
-    }
-
-    fn slot(&self, place: usize) -> u64 {
-        self.rows[place >> ROW_BITS].0[place % ROW]
-    }
-
-    fn slot_mut(&mut self, place: usize) -> &mut u64 {
-        &mut self.rows[place >> ROW_BITS].0[place % ROW]
     }
 }
 
