@@ -47,7 +47,7 @@ pub(crate) struct Place(usize);
 /// The bits of a key that its slot has: those that choose the row, then the last ones, which choose the place in it.
 fn bits(key: u64) -> u32 {
     let spread = (key >> ROW_BITS).wrapping_mul(GOLDEN) >> (32 + ROW_BITS);
-    (spread << ROW_BITS) as u32 | key as u32 % ROW as u32
+    (spread << ROW_BITS) as u32 | (key as u32 % ROW as u32)
 }
 
 impl Row {
