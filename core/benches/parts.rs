@@ -1,5 +1,5 @@
-//! What single parts of a decision and of a node cost: choosing a prefill and a decode node, the forecast of decode load,
-//! eviction, and runs of decode steps in closed form. Larger pieces: `core.rs`; whole decisions: `decision.rs`.
+//! What single parts of a decision and of a node cost: choosing a prefill and a decode node, the forecast of decode
+//! load, eviction, and runs of decode steps in closed form. Larger pieces: `core.rs`; whole decisions: `decision.rs`.
 //!
 //! Numbers that were measured are in `benches/README.md`.
 

@@ -1,4 +1,5 @@
-//! From a block's hash to the number of its record, in the index and in caches: rows of eight slots, one row a cache line.
+//! From a block's hash to the number of its record, in the index and in caches: rows of eight slots, one row a cache
+//! line.
 //!
 //! Why an own table beside [`crate::map`]: the key is in the record that a number leads to and is compared there, so a
 //! slot needs only the number and 32 bits of the key, half of what a map's slot takes. Those bits say where a slot's home
