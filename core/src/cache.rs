@@ -4,6 +4,9 @@
 //! finding a victim is a look at the head. Blocks of one prompt are touched from the last to the first: the front of
 //! a chain, which more prompts share, is then always the more recent one.
 //!
+//! What is known of a block is one record of half a cache line, its place in the order of last use included: with a
+//! thousand nodes a block that is looked at, which most are once in many minutes, is in nobody's processor cache.
+//!
 //! Not here: which node to ask (`index`, `policy`), and bytes.
 
 mod lru;
@@ -12,9 +15,9 @@ mod tiers;
 
 use crate::config::EvictionConfig;
 use crate::ids::BlockHash;
-use crate::map::Map;
+use crate::table::{Place, Table};
 use alloc::vec::Vec;
-use lru::LruList;
+use lru::{Links, LruList};
 use ranked::RankedHeap;
 pub use tiers::{CacheChanges, Tier, TieredCache};
 
@@ -82,13 +85,24 @@ macro_rules! each_order {
     };
 }
 
+/// A block that is here.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Record {
+    hash: u64,
+    /// Its neighbours in the order of last use; meaningless while it is pinned, or ordered by rank.
+    links: Links,
+    /// Running requests that use it.
+    pins: u32,
+    uses: u32,
+    depth: u32,
+}
+
 /// The cache of one node.
 #[derive(Clone, Debug)]
 pub struct BlockCache {
-    slots: Map<u32>,
-    hashes: Vec<u64>,
-    pins: Vec<u32>,
-    facts: Vec<BlockFacts>,
+    table: Table,
+    records: Vec<Record>,
     free: Vec<u32>,
     order: Order,
     clock: u64,
@@ -105,10 +119,8 @@ impl BlockCache {
             EvictionConfig::LengthAware => Order::LengthAware(RankedHeap::new(LengthAware)),
         };
         Self {
-            slots: Map::with_capacity(0),
-            hashes: Vec::new(),
-            pins: Vec::new(),
-            facts: Vec::new(),
+            table: Table::with_capacity(0),
+            records: Vec::new(),
             free: Vec::new(),
             order,
             clock: 0,
@@ -119,7 +131,7 @@ impl BlockCache {
     /// Blocks held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.table.len()
     }
 
     /// True if nothing is held.
@@ -139,16 +151,17 @@ impl BlockCache {
     pub fn match_chain(&self, chain: &[BlockHash]) -> u32 {
         chain
             .iter()
-            .take_while(|block| self.slots.get(block.0).is_some())
+            .take_while(|&&block| self.find(block).is_ok())
             .count() as u32
     }
 
     /// How many leading blocks of `chain` are here, and how many of those nobody uses.
     #[must_use]
     pub fn reusable(&self, chain: &[BlockHash]) -> (u32, u32) {
-        let here = chain.iter().map_while(|block| self.slots.get(block.0));
+        let here = chain.iter().map_while(|&block| self.find(block).ok());
         here.fold((0, 0), |(here, idle), slot| {
-            (here + 1, idle + u32::from(self.pins[slot as usize] == 0))
+            let is_idle = self.records[slot as usize].pins == 0;
+            (here + 1, idle + u32::from(is_idle))
         })
     }
 
@@ -160,18 +173,22 @@ impl BlockCache {
 
     /// Lets the block go that the policy says, and says how deep in its prompt it lay; `None` if all are in use.
     pub fn evict_one(&mut self, evicted: &mut Vec<BlockHash>) -> Option<u32> {
-        let victim = each_order!(&mut self.order, order => order.pop())?;
-        evicted.push(BlockHash(self.hashes[victim as usize]));
-        self.slots.remove(self.hashes[victim as usize]);
+        let victim = match &mut self.order {
+            Order::Lru(list) => list.pop(&mut self.records),
+            Order::Lfu(heap) => heap.pop(),
+            Order::LengthAware(heap) => heap.pop(),
+        }?;
+        let Record { hash, depth, .. } = self.records[victim as usize];
+        evicted.push(BlockHash(hash));
+        self.table.remove(hash, victim);
         self.free.push(victim);
-        Some(self.facts[victim as usize].depth)
+        Some(depth)
     }
 
     /// Pins and uses a block if it is here.
     pub fn pin(&mut self, block: BlockHash) -> Option<BlockSlot> {
-        let slot = self.slots.get(block.0)?;
+        let slot = self.find(block).ok()?;
         self.pin_slot(slot);
-        self.facts[slot as usize].uses += 1;
         Some(BlockSlot(slot))
     }
 
@@ -186,27 +203,33 @@ impl BlockCache {
         stored: &mut Vec<BlockHash>,
         evicted: &mut Vec<BlockHash>,
     ) -> Option<BlockSlot> {
-        if let Some(slot) = self.pin(block) {
-            return Some(slot);
-        }
+        let mut place = match self.find(block) {
+            Ok(slot) => {
+                self.pin_slot(slot);
+                return Some(BlockSlot(slot));
+            }
+            Err(place) => place,
+        };
         if self.len() >= self.capacity {
             self.evict_one(evicted)?;
+            let moved = self.find(block);
+            place = moved.expect_err("what was not here has not come by another's going");
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.hashes.push(0);
-            self.pins.push(0);
-            self.facts.push(BlockFacts::default());
-            self.slots.keep_room_for(self.hashes.len());
-            self.hashes.len() as u32 - 1
-        });
-        self.hashes[slot as usize] = block.0;
-        self.pins[slot as usize] = 1;
-        self.facts[slot as usize] = BlockFacts {
+        let record = Record {
+            hash: block.0,
+            links: Links::NONE,
+            pins: 1,
             uses: 1,
             depth,
-            last_use: 0,
         };
-        self.slots.insert_new(block.0, slot);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.records[slot as usize] = record;
+                slot
+            }
+            None => self.add(record),
+        };
+        self.table.insert(place, block.0, slot);
         stored.push(block);
         Some(BlockSlot(slot))
     }
@@ -214,23 +237,30 @@ impl BlockCache {
     /// Releases pinned blocks of one prompt, given front to back. Those that nobody uses any more can go from now on.
     pub fn unpin(&mut self, slots: &[BlockSlot]) {
         for &BlockSlot(slot) in slots.iter().rev() {
-            let pins = &mut self.pins[slot as usize];
-            *pins -= 1;
-            if *pins == 0 {
-                self.clock += 1;
-                let facts = &mut self.facts[slot as usize];
-                facts.last_use = self.clock;
-                let facts = *facts;
-                each_order!(&mut self.order, order => order.push(slot, &facts));
+            let record = &mut self.records[slot as usize];
+            record.pins -= 1;
+            if record.pins > 0 {
+                continue;
+            }
+            self.clock += 1;
+            let facts = BlockFacts {
+                uses: record.uses,
+                depth: record.depth,
+                last_use: self.clock,
+            };
+            match &mut self.order {
+                Order::Lru(list) => list.push(slot, &mut self.records),
+                Order::Lfu(heap) => heap.push(slot, &facts),
+                Order::LengthAware(heap) => heap.push(slot, &facts),
             }
         }
     }
 
     /// All blocks, in the order of their places: what a node reports to who knows nothing of it. Costs O(blocks).
     pub fn blocks(&self) -> impl Iterator<Item = BlockHash> + '_ {
-        let here = |&(place, hash): &(usize, u64)| self.slots.get(hash) == Some(place as u32);
-        let places = self.hashes.iter().copied().enumerate().filter(here);
-        places.map(|(_, hash)| BlockHash(hash))
+        let blocks = self.records.iter().map(|record| BlockHash(record.hash));
+        let here = |&(slot, block): &(u32, BlockHash)| self.find(block) == Ok(slot);
+        (0..).zip(blocks).filter(here).map(|(_, block)| block)
     }
 
     /// Asserts what must always hold; costs O(blocks).
@@ -248,17 +278,41 @@ impl BlockCache {
         );
         assert_eq!(
             self.len() + self.free.len(),
-            self.hashes.len(),
+            self.records.len(),
             "a slot is used or free"
         );
     }
 
+    fn find(&self, block: BlockHash) -> Result<u32, Place> {
+        let is = |slot| self.records[slot as usize].hash == block.0;
+        self.table.find(block.0, is)
+    }
+
+    /// Pins and uses the block of a slot.
     fn pin_slot(&mut self, slot: u32) {
-        let pins = &mut self.pins[slot as usize];
-        *pins += 1;
-        if *pins == 1 {
-            each_order!(&mut self.order, order => order.remove(slot));
+        let record = &mut self.records[slot as usize];
+        record.uses += 1;
+        record.pins += 1;
+        if record.pins == 1 {
+            match &mut self.order {
+                Order::Lru(list) => list.remove(slot, &mut self.records),
+                Order::Lfu(heap) => heap.remove(slot),
+                Order::LengthAware(heap) => heap.remove(slot),
+            }
         }
+    }
+
+    /// One slot more than there were.
+    fn add(&mut self, record: Record) -> u32 {
+        if self.records.len() == self.records.capacity() {
+            // By a half, but never beyond what the cache holds: nothing is taken for blocks that cannot come.
+            let more = self.records.len() / 2 + 64;
+            let room = self.capacity - self.records.len();
+            self.records.reserve_exact(more.min(room));
+            self.free.reserve_exact(self.records.capacity());
+        }
+        self.records.push(record);
+        self.records.len() as u32 - 1
     }
 }
 

@@ -140,6 +140,8 @@ pub struct Costs {
     /// Different ways to price: which model, and how prompts are computed.
     kinds: Vec<(u8, PromptCost)>,
     kind_of_node: Vec<u8>,
+    /// The first node of each kind.
+    first_of_kind: Vec<NodeId>,
 }
 
 impl Costs {
@@ -153,11 +155,13 @@ impl Costs {
         nodes: impl Iterator<Item = (u8, PromptCost)>,
     ) -> Self {
         let (mut kinds, mut kind_of_node) = (Vec::new(), Vec::new());
-        for node in nodes {
+        let mut first_of_kind = Vec::new();
+        for (number, node) in (0..).zip(nodes) {
             assert!(usize::from(node.0) < models.len());
             let kind = kinds.iter().position(|kind| *kind == node);
             let kind = kind.unwrap_or_else(|| {
                 kinds.push(node);
+                first_of_kind.push(NodeId(number));
                 kinds.len() - 1
             });
             kind_of_node.push(u8::try_from(kind).expect("a cluster has few kinds of nodes"));
@@ -166,16 +170,13 @@ impl Costs {
             models,
             kinds,
             kind_of_node,
+            first_of_kind,
         }
     }
 
     /// One node of each kind: what depends on a node's costs alone has the same value for all of a kind.
-    pub fn representatives(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let first = |kind: usize| {
-            let mut nodes = self.kind_of_node.iter();
-            nodes.position(|&other| usize::from(other) == kind)
-        };
-        (0..self.kinds.len()).filter_map(move |kind| Some(NodeId(first(kind)? as u16)))
+    pub fn representatives(&self) -> &[NodeId] {
+        &self.first_of_kind
     }
 
     /// The model that prices `node`.

@@ -11,16 +11,15 @@
 
 mod matches;
 mod sets;
-mod table;
 
 pub use matches::{Matches, WideLevel};
 
 use crate::ids::{BlockHash, NodeId};
+use crate::table::{Place, Table};
 use alloc::vec;
 use alloc::vec::Vec;
 use matches::Alive;
 use sets::{Kind, Residents, Sets};
-use table::{Place, Table};
 
 /// No record.
 const NOWHERE: u32 = u32::MAX;

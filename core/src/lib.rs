@@ -46,5 +46,6 @@ pub mod rng;
 pub mod slo;
 mod sorted;
 pub mod steps;
+mod table;
 pub mod units;
 pub mod workload;

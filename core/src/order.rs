@@ -43,7 +43,12 @@ impl NodeOrder {
 
     /// The nodes, ascending.
     pub fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.order.iter().map(|&(_, node)| node)
+        self.entries().map(|(_, node)| node)
+    }
+
+    /// The nodes, ascending, each with its key.
+    pub fn entries(&self) -> impl Iterator<Item = (Key, NodeId)> + '_ {
+        self.order.iter().copied()
     }
 
     /// How many.

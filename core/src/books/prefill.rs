@@ -73,6 +73,12 @@ impl PrefillBooks {
         self.by_free.iter()
     }
 
+    /// The same, each with its [`Self::free_at`].
+    pub fn by_free_at(&self) -> impl Iterator<Item = (Nanos, NodeId)> + '_ {
+        let entries = self.by_free.entries();
+        entries.map(|((free_at, _), node)| (Nanos(free_at), node))
+    }
+
     /// Nodes that are up, ascending by requests assigned, then by [`Self::free_at`], then by number. None unless these
     /// are books with counts.
     pub fn by_count(&self) -> impl Iterator<Item = NodeId> + '_ {

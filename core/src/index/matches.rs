@@ -90,10 +90,15 @@ impl Matches {
         for level in &self.levels {
             let words = &self.words[level.start..level.start + self.words_per_set];
             for (word, base) in words.iter().zip((0_u16..).step_by(64)) {
+                // By runs: of a crowd most nodes are neighbours.
                 let mut rest = *word;
                 while rest != 0 {
-                    see(NodeId(base | rest.trailing_zeros() as u16), level.depth);
-                    rest &= rest - 1;
+                    let first = rest.trailing_zeros();
+                    let end = first + (rest >> first).trailing_ones();
+                    for bit in first as u16..end as u16 {
+                        see(NodeId(base | bit), level.depth);
+                    }
+                    rest &= u64::MAX.checked_shl(end).unwrap_or(0);
                 }
             }
         }

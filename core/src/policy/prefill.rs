@@ -179,7 +179,7 @@ pub fn build(select: PrefillSelect, seed: u64) -> Box<dyn PrefillPolicy> {
         PrefillSelect::RoundRobin => Box::new(RoundRobin::default()),
         PrefillSelect::LeastLoaded => Box::new(LeastLoaded),
         PrefillSelect::LeastQueued => Box::new(LeastQueued),
-        PrefillSelect::LocalCacheAware => Box::new(LeastTtft { local: true }),
-        PrefillSelect::KvcacheCentric => Box::new(LeastTtft { local: false }),
+        PrefillSelect::LocalCacheAware => Box::new(LeastTtft::new(true)),
+        PrefillSelect::KvcacheCentric => Box::new(LeastTtft::new(false)),
     }
 }

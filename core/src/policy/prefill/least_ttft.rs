@@ -7,71 +7,117 @@
 //! cost wins, and what was fetched stays (FAST'25 Algorithm 1; `m_i = 0` is not defined there: here the ratio is then
 //! infinite if anybody has anything). *Local* cache-aware is the same without fetching.
 //!
-//! Costs depend on a node only through its match and its queue. Nodes with matches of their own are scored one
-//! by one;
-//! the crowd that shares a match (or has none) is walked in order of its queues, and the walk ends where no
-//! later node
-//! can win. The result is that of scoring every node; a test holds it to that.
+//! Costs depend on a node only through its match and its queue. Nodes with matches of their own are scored one by one.
+//! A crowd that shares a match (or has none) shares its cost too, but for the queues: so it is walked in order of these,
+//! and is done with where no later one of it can win. All crowds are walked together, because a node's crowd is found by
+//! its bits while an order for each crowd would have to be made. The result is that of scoring every node; a test holds
+//! it to that.
 
 use super::{Placement, PrefillContext, PrefillPolicy};
 use crate::ids::NodeId;
+use crate::index::{Matches, WideLevel};
 use crate::units::Nanos;
+use alloc::vec::Vec;
 
 /// Algorithm 1 and its local form.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LeastTtft {
     /// Nodes are compared with what each has itself, whatever the chosen one fetches then.
-    pub(super) local: bool,
+    local: bool,
+    /// Scratch space: the crowds of one decision, those with a match before those with none.
+    crowds: Vec<Crowd>,
+}
+
+/// Nodes with the same match.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    /// `None`: those without a match.
+    level: Option<WideLevel>,
+    /// The least that transfer and prefill take for any of them.
+    work: Nanos,
+    /// No later one of them can win.
+    is_done: bool,
+}
+
+impl Crowd {
+    fn depth(&self) -> u32 {
+        self.level.map_or(0, |level| level.depth)
+    }
+
+    fn has(&self, matches: &Matches, node: NodeId) -> bool {
+        self.level
+            .is_none_or(|level| matches.in_level(&level, node))
+    }
 }
 
 /// A candidate's rank: predicted TTFT, then when it is free, then its number.
 type Rank = (Nanos, Nanos, NodeId);
 
 impl PrefillContext<'_> {
-    /// Transfer and prefill of a node with `local` own blocks: what does not depend on its queue.
-    fn work(&self, policy: LeastTtft, node: NodeId, local: u32) -> Nanos {
-        let reuse = if policy.local {
-            local
-        } else {
-            self.reuse(local)
-        };
-        self.transfer(node, local, reuse) + self.prefill(node, reuse)
+    /// Transfer and prefill of a node with `own` blocks itself: what does not depend on its queue.
+    fn work(&self, local: bool, node: NodeId, own: u32) -> Nanos {
+        let reuse = if local { own } else { self.reuse(own) };
+        self.transfer(node, own, reuse) + self.prefill(node, reuse)
     }
 
-    fn rank(&self, policy: LeastTtft, node: NodeId, local: u32) -> Rank {
-        let ttft = self.work(policy, node, local) + self.books.queue(node, self.now);
+    fn rank(&self, local: bool, node: NodeId, own: u32) -> Rank {
+        let ttft = self.work(local, node, own) + self.books.queue(node, self.now);
         (ttft, self.books.free_at(node), node)
+    }
+
+    fn crowd(&self, local: bool, level: Option<WideLevel>) -> Option<Crowd> {
+        let own = level.map_or(0, |level| level.depth);
+        let kinds = self.costs.representatives().iter();
+        let work = kinds.map(|&node| self.work(local, node, own)).min()?;
+        Some(Crowd {
+            level,
+            work,
+            is_done: false,
+        })
+    }
+}
+
+impl LeastTtft {
+    pub(super) const fn new(local: bool) -> Self {
+        Self {
+            local,
+            crowds: Vec::new(),
+        }
     }
 }
 
 impl PrefillPolicy for LeastTtft {
     fn place(&mut self, cx: &PrefillContext<'_>) -> Option<Placement> {
-        let policy = *self;
-        let few = cx
-            .matches
-            .few()
-            .iter()
-            .filter(|entry| cx.books.is_up(entry.0));
-        let mut winner = few.map(|&(node, local)| cx.rank(policy, node, local)).min();
-        // The least that transfer and prefill can take for any node that is not among the few: the smallest over the
-        // crowds' depths and over the kinds of nodes.
-        let least_work = cx.costs.representatives().flat_map(|node| {
-            let depths = cx
-                .matches
-                .levels()
-                .iter()
-                .map(|level| level.depth)
-                .chain([0]);
-            depths.map(move |depth| cx.work(policy, node, depth))
-        });
-        let least_work = least_work.min()?;
-        for node in cx.books.by_free() {
-            let free_at = cx.books.free_at(node);
-            let bound = (free_at.saturating_sub(cx.now) + least_work, free_at, node);
-            if winner.is_some_and(|rank| bound > rank) {
-                break;
+        let local = self.local;
+        let few = cx.matches.few();
+        let up = few.iter().filter(|entry| cx.books.is_up(entry.0));
+        let mut winner = up.map(|&(node, own)| cx.rank(local, node, own)).min();
+        let levels = cx.matches.levels().iter().copied().map(Some).chain([None]);
+        self.crowds.clear();
+        self.crowds
+            .extend(levels.filter_map(|level| cx.crowd(local, level)));
+        let mut open = self.crowds.len();
+        for (free_at, node) in cx.books.by_free_at() {
+            let mut crowds = self.crowds.iter_mut();
+            let crowd = crowds.find(|crowd| crowd.has(cx.matches, node));
+            let crowd = crowd.expect("the last crowd is of all who are in no other");
+            if crowd.is_done {
+                continue;
             }
-            let rank = cx.rank(policy, node, cx.matches.depth_of(node));
+            let bound = (free_at.saturating_sub(cx.now) + crowd.work, free_at, node);
+            if winner.is_some_and(|rank| bound > rank) {
+                crowd.is_done = true;
+                open -= 1;
+                if open == 0 {
+                    break;
+                }
+                continue;
+            }
+            // Who has a match of its own has been scored.
+            if few.iter().any(|entry| entry.0 == node) {
+                continue;
+            }
+            let rank = cx.rank(local, node, crowd.depth());
             if winner.is_none_or(|least| rank < least) {
                 winner = Some(rank);
             }
@@ -148,10 +194,10 @@ mod tests {
                 costs: &costs,
                 cluster: &cluster,
             };
-            let mut policy = LeastTtft { local };
+            let mut policy = LeastTtft::new(local);
             let placed = policy.place(&cx).expect("nodes are up");
             prop_assert_eq!(Some(cx.longest), held.iter().map(|&held| held.min(blocks)).max());
-            let all = (0..8).map(NodeId).map(|node| cx.rank(policy, node, held[node.index()].min(blocks)));
+            let all = (0..8).map(NodeId).map(|node| cx.rank(local, node, held[node.index()].min(blocks)));
             let least = all.min().expect("eight nodes");
             prop_assert_eq!(placed.node, least.2);
             prop_assert!(local || placed.ttft(Nanos::ZERO) == least.0);
