@@ -4,7 +4,6 @@
 //! anything is tokenized, so that turning away is cheap when much must be turned away.
 
 use super::Gateway;
-use super::blocks::hash;
 use super::body::{self, Events, Head};
 use super::error::ApiError;
 use super::generation::{Generation, Piece};
@@ -18,6 +17,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use conductor_events::names::hash;
 use conductor_core::ids::{ClassId, WorkflowId};
 use std::convert::Infallible;
 use std::future::{Future, ready};

@@ -26,7 +26,8 @@ pub struct CacheSpace<'a> {
 impl CacheSpace<'_> {
     /// The name to which the first block is chained. Each part has its length before it, so no two spaces are written
     /// the same way.
-    fn root(&self) -> u64 {
+    #[must_use]
+    pub fn root(&self) -> u64 {
         let mut bytes = Vec::new();
         for part in [Some(self.model), self.adapter, self.salt] {
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
@@ -38,8 +39,19 @@ impl CacheSpace<'_> {
 }
 
 /// XXH3-64 of some bytes.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
+}
+
+/// The name of the block whose contents are `words`, behind the block that is named `before`: of the first block this
+/// is [`CacheSpace::root`]. `bytes` is scratch space.
+#[must_use]
+pub fn name(before: u64, words: impl IntoIterator<Item = u32>, bytes: &mut Vec<u8>) -> u64 {
+    bytes.clear();
+    bytes.extend_from_slice(&before.to_le_bytes());
+    bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+    hash(bytes)
 }
 
 /// Names of the whole blocks of `tokens`, front to back.
@@ -51,10 +63,7 @@ pub fn block_hashes(space: &CacheSpace<'_>, block: Tokens, tokens: &[u32]) -> Ve
     let whole = tokens.chunks_exact(size);
     whole
         .map(|chunk| {
-            bytes.clear();
-            bytes.extend_from_slice(&before.to_le_bytes());
-            bytes.extend(chunk.iter().flat_map(|token| token.to_le_bytes()));
-            before = hash(&bytes);
+            before = name(before, chunk.iter().copied(), &mut bytes);
             BlockHash(before)
         })
         .collect()
