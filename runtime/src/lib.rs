@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod driver;
 pub mod files;
 pub mod gateway;
+pub mod indexer;
 pub mod journal;
 pub mod links;
 pub mod load;

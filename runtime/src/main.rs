@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         Command::Local(args) => cli::local::run(&args),
         Command::Calibrate(args) => cli::calibrate::run(&args),
         Command::Check(args) => cli::check::run(&args),
+        Command::Indexer(args) => cli::indexer::run(&args),
+        Command::RecordEvents(args) => cli::record::run(&args),
         Command::Load(args) => cli::load::run(&args),
     };
     match outcome {

@@ -9,6 +9,7 @@
 use crate::feed::{Feed, FeedCounts, Update};
 use crate::follower::{Attempt, FollowerConfig};
 use crate::frames;
+use crate::recording::{Came, Recorded};
 use crate::tree::{Change, TreeConfig};
 use futures_util::StreamExt;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
+use zeromq::{DealerSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqError, ZmqMessage};
 
 /// Tellings that wait for whoever listens at most.
 const TOLD_MAX: usize = 256;
@@ -290,6 +291,47 @@ async fn subscribe(config: &SourceConfig) -> Result<SubSocket, String> {
     Ok(socket)
 }
 
+/// Hands every message of an engine to `sink` as it comes, until `enough`: what can be replayed, and what is live.
+///
+/// # Errors
+/// In one line, if there is no connection.
+pub async fn record(
+    config: &SourceConfig,
+    mut sink: impl FnMut(Recorded),
+    enough: impl Future<Output = ()>,
+) -> Result<(), String> {
+    const LATE: &str = "it does not answer";
+    let of = |address: &str, error: &str| format!("{address}: {error}");
+    let subscribed = timeout(config.connect, subscribe(config)).await;
+    let subscribed = subscribed.unwrap_or_else(|_| Err(LATE.into()));
+    let mut live = subscribed.map_err(|error| of(&config.events, &error))?;
+    let mut replay = None;
+    if let Some(address) = &config.replay {
+        let asked = timeout(config.connect, ask(address, 0)).await;
+        let asked = asked.unwrap_or_else(|_| Err(LATE.into()));
+        replay = Some(asked.map_err(|error| of(address, &error))?);
+    }
+    let mut enough = std::pin::pin!(enough);
+    loop {
+        let replayed = async {
+            match &mut replay {
+                Some(socket) => socket.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (came, address, message) = tokio::select! {
+            () = &mut enough => return Ok(()),
+            message = live.recv() => (Came::Live, &config.events, message),
+            message = replayed => (Came::Replayed, config.replay.as_ref().unwrap_or(&config.events), message),
+        };
+        let message = message.map_err(|error| of(address, &error.to_string()))?;
+        sink(Recorded {
+            came,
+            frames: message.into_vec(),
+        });
+    }
+}
+
 /// What is said to a replay request.
 enum Answer {
     Batch(frames::Numbered),
@@ -347,17 +389,8 @@ async fn replay(
     said: &mpsc::Sender<Answer>,
 ) -> Result<(), String> {
     const LATE: &str = "no answer to a replay request";
-    let mut socket = DealerSocket::new();
-    let connected = timeout(patience, socket.connect(address)).await;
-    connected
-        .map_err(|_| LATE)?
-        .map_err(|error| error.to_string())?;
-    let request = ZmqMessage::try_from(frames::request(from).to_vec());
-    let request = request.map_err(|error| error.to_string())?;
-    socket
-        .send(request)
-        .await
-        .map_err(|error| error.to_string())?;
+    let asked = timeout(patience, ask(address, from)).await;
+    let mut socket = asked.map_err(|_| LATE)??;
     loop {
         let message = timeout(patience, socket.recv()).await.map_err(|_| LATE)?;
         let message = message.map_err(|error| error.to_string())?;
@@ -368,4 +401,15 @@ async fn replay(
             return Ok(());
         }
     }
+}
+
+async fn ask(address: &str, from: u64) -> Result<DealerSocket, String> {
+    let mut socket = DealerSocket::new();
+    let asked = async {
+        socket.connect(address).await?;
+        let request = ZmqMessage::try_from(frames::request(from).to_vec());
+        socket.send(request.map_err(|_| ZmqError::NoMessage)?).await
+    };
+    asked.await.map_err(|error| error.to_string())?;
+    Ok(socket)
 }

@@ -14,8 +14,8 @@
 //! as blocks go, and the tree does not only grow. It has [`TreeConfig::blocks_max`] records at most, joints among them; what does not fit is counted, not kept,
 //! and is then merely not known to be cached.
 //!
-//! Measured (`tests/memory.rs`): 99 bytes an engine block where it is as large as an own one or larger, its record and
-//! its place in the table; 182 with the tokens of 16, where an own block takes 16 of them.
+//! Measured (`tests/memory.rs`, 300,000 blocks): 102 bytes an engine block where it is as large as an own one or larger, its record and
+//! its place in the table; 253 with the tokens of 16, where an own block takes 16 of them.
 //!
 //! An engine may hold two copies of one block, and says twice that it has come and twice that it has gone. Here it has
 //! gone with the first: engines that are asked to (vLLM's `kv_cache_report_mode`) announce blocks again that they have
@@ -26,7 +26,7 @@
 mod record;
 
 use crate::event::{Attention, EngineHash, Place, Removed, Stored, Tiers};
-use crate::names::{CacheSpace, name};
+use crate::names::{CacheSpace, Naming};
 use conductor_core::ids::BlockHash;
 use conductor_core::units::Tokens;
 use record::{Contents, NOBODY, Record, Records};
@@ -45,6 +45,8 @@ pub struct TreeConfig {
     pub own: Tokens,
     /// Tokens in a block of the engine's; without it, those of the first block that it stores.
     pub engine: Option<u32>,
+    /// How own blocks are named.
+    pub naming: Naming,
     /// Records at most.
     pub blocks_max: u32,
 }
@@ -59,6 +61,7 @@ impl TreeConfig {
             salt: None,
             own,
             engine: None,
+            naming: Naming::Chained,
             blocks_max: 1 << 22,
         }
     }
@@ -190,12 +193,11 @@ impl Tree {
                 }
             },
         };
-        let space = CacheSpace {
-            model: &self.config.model,
-            adapter: stored.adapter.as_deref().or(self.config.adapter.as_deref()),
-            salt: stored.salt.as_deref().or(self.config.salt.as_deref()),
+        let root = match self.records.get(parent) {
+            // What a prompt's first block says holds for those behind it.
+            Some(parent) => parent.root,
+            None => self.space(stored).root(),
         };
-        let root = space.root();
         let blocks = stored
             .blocks
             .iter()
@@ -251,6 +253,14 @@ impl Tree {
         }
     }
 
+    fn space<'a>(&'a self, stored: &'a Stored) -> CacheSpace<'a> {
+        CacheSpace {
+            model: &self.config.model,
+            adapter: stored.adapter.as_deref().or(self.config.adapter.as_deref()),
+            salt: stored.salt.as_deref().or(self.config.salt.as_deref()),
+        }
+    }
+
     /// One group is followed: the first that attends to everything. Blocks of others have the same hashes and are not
     /// the same blocks; taken together they would make prefixes that nobody has.
     fn follows(&mut self, place: Place, attention: Option<Attention>) -> bool {
@@ -296,34 +306,42 @@ impl Tree {
         }
         let mut contents = Contents::Nothing;
         if pieces == 1 {
-            (before, contents) = self.names_of(before, tokens, other);
+            (before, contents) = self.names_of(root, before, tokens, other);
         } else if piece + 1 == pieces {
-            before = self.name_of_pieces(before, parent, tokens, other);
+            before = self.name_of_pieces(root, before, parent, tokens, other);
             // Nobody needs them again: who comes below begins a new own block.
         } else {
             contents = Contents::Words(words(tokens, other).collect());
         }
-        Record::new(hash.0, before, parent, piece, contents)
+        Record::new(hash.0, root, before, parent, piece, contents)
     }
 
     /// The name up to the end of an engine block that is as large as an own one, or some of them.
-    fn names_of(&mut self, before: u64, tokens: &[u32], other: u64) -> (u64, Contents) {
+    fn names_of(&mut self, root: u64, before: u64, tokens: &[u32], other: u64) -> (u64, Contents) {
         let own = self.config.own.0.max(1) as usize;
+        let naming = self.config.naming;
         if tokens.len() <= own {
-            let name = name(before, words(tokens, other), &mut self.bytes);
-            return (name, Contents::Nothing);
+            let last = naming.next(root, before, words(tokens, other), &mut self.bytes);
+            return (last, Contents::Nothing);
         }
         let mut last = before;
         let names = tokens.chunks_exact(own).map(|tokens| {
-            last = name(last, words(tokens, other), &mut self.bytes);
-            BlockHash(last)
+            last = naming.next(root, last, words(tokens, other), &mut self.bytes);
+            naming.block(root, last)
         });
         let names: Box<[BlockHash]> = names.collect();
         (last, Contents::Names(names))
     }
 
     /// The name of an own block whose last piece this is.
-    fn name_of_pieces(&mut self, before: u64, parent: u32, tokens: &[u32], other: u64) -> u64 {
+    fn name_of_pieces(
+        &mut self,
+        root: u64,
+        before: u64,
+        parent: u32,
+        tokens: &[u32],
+        other: u64,
+    ) -> u64 {
         let mut pieces = Vec::with_capacity(self.pieces() as usize);
         let mut record = parent;
         while let Some(Record {
@@ -340,7 +358,9 @@ impl Tree {
             }
         }
         let front = pieces.iter().rev().flat_map(|words| words.iter().copied());
-        name(before, front.chain(words(tokens, other)), &mut self.bytes)
+        let all = front.chain(words(tokens, other));
+        let naming = self.config.naming;
+        naming.next(root, before, all, &mut self.bytes)
     }
 
     /// True if what is known under a block's hash is that block. Its tokens are compared where it is a prompt's first:
@@ -354,10 +374,11 @@ impl Tree {
         }
         let pieces = self.pieces();
         let before = match pieces {
-            1 => self.names_of(root, tokens, other).0,
+            1 => self.names_of(root, root, tokens, other).0,
             _ => root,
         };
-        self.records.at(known).before == before
+        let known = self.records.at(known);
+        (known.root, known.before) == (root, before)
     }
 
     /// A block lies elsewhere than before, and so may the own blocks that it is part of.
@@ -372,6 +393,7 @@ impl Tree {
                 whole: was,
                 piece,
                 parent,
+                root,
                 before,
                 child,
                 ..
@@ -398,7 +420,7 @@ impl Tree {
                     changes.extend(names.iter().map(change));
                 }
                 _ => changes.push(Change {
-                    block: BlockHash(before),
+                    block: self.config.naming.block(root, before),
                     was,
                     now,
                 }),

@@ -1,6 +1,6 @@
 //! Payloads in all forms, and those that are none.
 
-use crate::support::{Form, Hashes, Said, Writer};
+use crate::support::writer::{Form, Hashes, Said, Writer};
 use conductor_events::decode::batch;
 use conductor_events::event::{Attention, EngineHash, KvEvent, Medium, Removed, Stored};
 use proptest::prelude::*;

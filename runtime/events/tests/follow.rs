@@ -3,7 +3,7 @@
 //! What must hold is said in one sentence: what was applied since all was forgotten last is a run of batches without a
 //! gap, of one publisher. From it follows that nothing that has gone can come back.
 
-use crate::support::Past;
+use crate::support::past::Past;
 use bytes::Bytes;
 use conductor_events::follower::{Attempt, Follower, FollowerConfig, Step};
 use proptest::prelude::*;

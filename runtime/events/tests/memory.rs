@@ -65,7 +65,7 @@ fn a_block_costs_what_is_said() {
     drop(tree);
     assert!(alone <= 128, "{alone} bytes a block, expected at most 128");
     assert!(
-        pieces <= 256,
-        "{pieces} bytes a block with its tokens, expected at most 256"
+        pieces <= 320,
+        "{pieces} bytes a block with its tokens, expected at most 320"
     );
 }

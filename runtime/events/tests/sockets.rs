@@ -1,7 +1,7 @@
 //! A source against a publisher over real sockets: late coming, loss, restarts, an end.
 
 use crate::support::publisher::{Publisher, addresses};
-use crate::support::{Form, Hashes, Said, Writer};
+use crate::support::writer::{Form, Hashes, Said, Writer};
 use bytes::Bytes;
 use conductor_core::ids::BlockHash;
 use conductor_core::units::Tokens;

@@ -3,10 +3,11 @@
 use conductor_core::ids::BlockHash;
 use conductor_core::units::Tokens;
 use conductor_events::event::{Attention, EngineHash, Medium, Place, Removed, Stored, Tiers};
-use conductor_events::names::{CacheSpace, block_hashes};
+use conductor_events::names::{CacheSpace, Naming, block_hashes};
 use conductor_events::tree::{Tree, TreeConfig};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use twox_hash::XxHash3_64;
 
 /// A block by what is in it and in all before it.
 type Chain = Vec<u8>;
@@ -297,4 +298,25 @@ fn sizes_that_do_not_fit_into_each_other_are_refused() {
     let mut tree = tree(6);
     tree.store(&stored(&[1], 0, 4, Medium::Gpu), &mut Vec::new());
     assert_eq!((tree.len(), tree.counts().odd), (0, 1));
+}
+
+/// Mooncake's standard, spelled out: rolling hashes of local ones.
+#[test]
+fn names_by_the_standard_are_rolling_hashes_that_others_can_compute() {
+    let naming = Naming::Standard { seed: 1337 };
+    let mut tree = Tree::new(TreeConfig {
+        naming,
+        ..TreeConfig::new("m", Tokens(4))
+    });
+    let mut changes = Vec::new();
+    tree.store(&stored(&[1, 2], 0, 4, Medium::Gpu), &mut changes);
+    let hash = |bytes: &[u8]| XxHash3_64::oneshot_with_seed(1337, bytes);
+    let local = |block| {
+        let bytes: Vec<u8> = tokens(block, 4).flat_map(u32::to_le_bytes).collect();
+        hash(&bytes)
+    };
+    let both = [local(1).to_le_bytes(), local(2).to_le_bytes()].concat();
+    let names = [local(1), hash(&both)].map(|rolling| naming.block(SPACE.root(), rolling));
+    let found: Vec<BlockHash> = changes.iter().map(|change| change.block).collect();
+    assert_eq!(found, names);
 }

@@ -3,9 +3,9 @@
 //! Small bodies are read where they arrive. Large ones take milliseconds, so they go to threads of their own, of which
 //! no more run at once than the configuration says.
 
-use super::{CacheSpace, block_hashes};
 use super::error::ApiError;
 use super::request::{Api, Input, Wish};
+use super::{CacheSpace, block_hashes};
 use super::{Front, Text};
 use crate::protocol::{Prompt, Sampling};
 use axum::http::StatusCode;

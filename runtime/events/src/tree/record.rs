@@ -24,7 +24,9 @@ pub(super) enum Contents {
 pub(super) struct Record {
     /// The engine's name of it.
     pub(super) hash: u64,
-    /// The name of the last own block that ends with it or before it; of the space if there is none.
+    /// The name of its space.
+    pub(super) root: u64,
+    /// The hash up to the end of the last own block that ends with it or before it; the root if there is none.
     pub(super) before: u64,
     pub(super) parent: u32,
     /// The first below it.
@@ -43,6 +45,7 @@ pub(super) struct Record {
 impl Record {
     pub(super) const fn new(
         hash: u64,
+        root: u64,
         before: u64,
         parent: u32,
         piece: u32,
@@ -50,6 +53,7 @@ impl Record {
     ) -> Self {
         Self {
             hash,
+            root,
             before,
             parent,
             child: NOBODY,
