@@ -3,6 +3,7 @@
 
 use crate::clock::MonotonicClock;
 use crate::discovery::{self, DiscoveryError};
+use crate::engines::{self, EngineFile, EngineNews};
 use crate::files::{self, FileError};
 use crate::gateway::{self, Front, GatewayConfig};
 use crate::journal::{FileJournal, Journal, JournalConfig, NoJournal, SyncPolicy};
@@ -56,13 +57,17 @@ pub struct GatewayFile {
     /// Of policies that draw.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Holds the cluster's secret.
-    pub secret_file: PathBuf,
+    /// Holds the cluster's secret; engines need none.
+    pub secret_file: Option<PathBuf>,
     /// Whose tokenizer: `tiny`, or a model's folder or file.
     #[serde(default = "default_text")]
     pub text: String,
     /// Where nodes are.
+    #[serde(default)]
     pub nodes: NodesFile,
+    /// Engines in place of nodes, in the cluster's order; see [`crate::engines`].
+    #[serde(default)]
+    pub engine: Vec<EngineFile>,
     /// How nodes are watched.
     #[serde(default)]
     pub links: LinksFile,
@@ -183,8 +188,16 @@ pub struct GatewayParts {
     file: GatewayFile,
     cluster: ClusterConfig,
     policy: PolicyConfig,
-    secret: Secret,
-    nodes: Vec<String>,
+    reached: Reached,
+}
+
+/// Who the cluster's nodes are.
+#[derive(Debug)]
+enum Reached {
+    /// Nodes of this project, by their addresses.
+    Nodes(Secret, Vec<String>),
+    /// Engines of others.
+    Engines(Vec<EngineFile>),
 }
 
 impl GatewayParts {
@@ -196,11 +209,30 @@ impl GatewayParts {
         let file: GatewayFile = files::parse(path)?;
         let cluster = files::cluster(&file.cluster)?;
         let policy = files::policy(&file.policy)?;
-        let secret = Secret::read(&file.secret_file)?;
         let setting = |error: String| DaemonError::Setting(format!("{}: {error}", path.display()));
         file.gateway
             .check()
             .map_err(|error| setting(error.to_string()))?;
+        if !file.engine.is_empty() {
+            if file.nodes.file.is_some() || !file.nodes.list.is_empty() {
+                return Err(setting("expected either nodes or engines".into()));
+            }
+            EngineFile::check(&file.engine, &cluster)
+                .map_err(|error| setting(error.to_string()))?;
+            let reached = Reached::Engines(file.engine.clone());
+            return Ok(Self {
+                file,
+                cluster,
+                policy,
+                reached,
+            });
+        }
+        let Some(secret_file) = &file.secret_file else {
+            return Err(setting(
+                "secret_file: expected the file with the cluster's secret".into(),
+            ));
+        };
+        let secret = Secret::read(secret_file)?;
         let count = cluster.nodes.len();
         let nodes = match (&file.nodes.file, &file.nodes.list) {
             (Some(list), given) if given.is_empty() => {
@@ -227,8 +259,7 @@ impl GatewayParts {
             file,
             cluster,
             policy,
-            secret,
-            nodes,
+            reached: Reached::Nodes(secret, nodes),
         })
     }
 
@@ -256,6 +287,12 @@ impl GatewayParts {
     }
 }
 
+/// Connections that end when this is dropped.
+enum Kept {
+    Links(#[expect(dead_code, reason = "it is kept")] links::Links),
+    Engines(#[expect(dead_code, reason = "it is kept")] engines::Engines),
+}
+
 /// Runs a gateway until `shutdown`. `ready` hears of the address when clients can come and nodes that can serve are up.
 ///
 /// # Errors
@@ -269,8 +306,7 @@ pub async fn run(
         file,
         cluster,
         policy,
-        secret,
-        nodes,
+        reached,
     } = &parts;
     let system = |what: String| move |why| DaemonError::System { what, why };
     let text = gateway::text_of(&file.text).map_err(DaemonError::Setting)?;
@@ -279,18 +315,40 @@ pub async fn run(
     let address = listener.local_addr().map_err(system("listen".into()))?;
     let clock = MonotonicClock::start();
     let (driver, _task) = crate::task::spawn(cluster, policy, file.seed, parts.journal()?, clock);
-    let links = LinksConfig {
-        ping: Duration::from_millis(file.links.ping_ms),
-        silent: Duration::from_millis(file.links.silent_ms),
-        ..LinksConfig::new(nodes.clone(), secret.clone())
+    let _kept: Kept = match reached {
+        Reached::Nodes(secret, nodes) => {
+            let links = LinksConfig {
+                ping: Duration::from_millis(file.links.ping_ms),
+                silent: Duration::from_millis(file.links.silent_ms),
+                ..LinksConfig::new(nodes.clone(), secret.clone())
+            };
+            let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
+                LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
+                LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
+                LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
+            });
+            let links = links::spawn(links, cluster, policy, driver.clone(), report);
+            Kept::Links(links.map_err(|error| DaemonError::Setting(error.to_string()))?)
+        }
+        Reached::Engines(list) => {
+            let report: engines::Report = Arc::new(|node, news: &EngineNews| match news {
+                EngineNews::Up => eprintln!("conductord: {node} is up"),
+                EngineNews::Down(why, counts) => eprintln!(
+                    "conductord: {node} is gone: {why}; {} requests, of {} compared {} had as much cached as expected",
+                    counts.sent, counts.compared, counts.agreed
+                ),
+                EngineNews::Unusable(why) => eprintln!("conductord: {node}: {why}"),
+            });
+            let setting = engines::Setting {
+                block: cluster.block,
+                model: file.gateway.model.clone(),
+                text: Arc::clone(&text),
+                driver: driver.clone(),
+                report,
+            };
+            Kept::Engines(engines::spawn(list, &setting).map_err(DaemonError::Setting)?)
+        }
     };
-    let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
-        LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
-        LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
-        LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
-    });
-    let _links = links::spawn(links, cluster, policy, driver.clone(), report)
-        .map_err(|error| DaemonError::Setting(error.to_string()))?;
     let front = Front::new(file.gateway.clone(), cluster, policy);
     let (waiting, asks) = (
         driver.clone(),

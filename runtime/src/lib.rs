@@ -11,6 +11,7 @@ pub mod clock;
 pub mod daemon;
 pub mod discovery;
 pub mod driver;
+pub mod engines;
 pub mod files;
 pub mod gateway;
 pub mod indexer;

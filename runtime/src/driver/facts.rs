@@ -4,6 +4,7 @@
 //! come before the prefill node's word of the first token is heard. What is early waits here. Facts of attempts that
 //! have ended go on to the core, which knows them by their tickets and counts them; their tokens do not.
 
+use super::request::Live;
 use super::{Answer, Driver, World};
 use crate::protocol::{FromNode, ToNode};
 use conductor_core::event::Event;
@@ -53,7 +54,12 @@ impl<W: World> Driver<W> {
             | FromNode::Ended { ticket, .. }
             | FromNode::Refused { ticket } => {
                 let live = self.requests.get_mut(&ticket.request.0);
-                match live.filter(|live| live.ticket == ticket && live.last_token.is_none()) {
+                // What the prefill node itself says is in order.
+                let early = |live: &&mut Live| {
+                    let other = live.placed.is_none_or(|(prefill, _)| prefill != node);
+                    live.ticket == ticket && live.last_token.is_none() && other
+                };
+                match live.filter(early) {
                     Some(live) => live.early.push((node, fact)),
                     None => self.of_decoding(now, node, fact),
                 }

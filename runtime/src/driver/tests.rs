@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::journal::MemoryJournal;
-use crate::protocol::{EndReason, FromNode, Sampling};
+use crate::protocol::{EndReason, FromNode, Sampling, Space};
 use conductor_core::ids::{BlockHash, ClassId, Ticket};
 use conductor_core::journal::Auditor;
 use conductor_core::units::Tokens;
@@ -32,12 +32,15 @@ struct Bench {
 
 impl Bench {
     fn new(policy: &str) -> Self {
-        let cluster = ClusterConfig::built_in("2p2d").expect("built in");
+        Self::of(ClusterConfig::built_in("2p2d").expect("built in"), policy)
+    }
+
+    fn of(cluster: ClusterConfig, policy: &str) -> Self {
         let policy = PolicyConfig::built_in(policy).expect("built in");
         let journal = MemoryJournal::default();
         let kept = Box::new(journal.clone());
         let mut driver = Driver::new(&cluster, &policy, 1, kept, Heard::default());
-        for node in 0..4 {
+        for node in 0..cluster.nodes.len() as u16 {
             driver.node_up(Nanos::ZERO, NodeId(node));
         }
         Self {
@@ -59,6 +62,7 @@ impl Bench {
             input: Tokens(512 * blocks.len() as u64 + 10),
             tokens: Arc::new([]),
             blocks: blocks.into(),
+            space: Space::default(),
             output_max: Tokens(output_max),
             sampling: Sampling::GREEDY,
         };
@@ -294,5 +298,19 @@ fn a_request_that_is_stopped_ends_by_its_nodes_word() {
     assert_eq!(bench.sent(), [(decode, stop.clone()), (prefill, stop)]);
     bench.says(decode, [ended(ticket, 1)]);
     assert!(bench.answers()[1].is_last());
+    bench.audit();
+}
+
+#[test]
+fn what_a_coupled_node_refuses_before_a_first_token_is_refused() {
+    let mut bench = Bench::of(
+        ClusterConfig::built_in("a800-16").expect("built in"),
+        "least-loaded",
+    );
+    let ticket = bench.submit(0..2, 3);
+    let (prefill, decode) = bench.placed();
+    assert_eq!(prefill, decode);
+    bench.says(prefill, [FromNode::Refused { ticket }]);
+    assert!(matches!(bench.answers()[..], [Answer::Rejected { .. }]));
     bench.audit();
 }

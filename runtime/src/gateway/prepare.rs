@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::request::{Api, Input, Wish};
 use super::{CacheSpace, block_hashes};
 use super::{Front, Text};
-use crate::protocol::{Prompt, Sampling};
+use crate::protocol::{Prompt, Sampling, Space};
 use axum::http::StatusCode;
 use conductor_core::units::Tokens;
 use std::sync::Arc;
@@ -79,6 +79,10 @@ pub fn prepare(
     };
     let blocks = block_hashes(&space, front.block, &tokens);
     let prompt = Prompt {
+        space: Space {
+            adapter: space.adapter.map(Into::into),
+            salt: space.salt.map(Into::into),
+        },
         input: Tokens(length),
         tokens: tokens.into(),
         blocks: blocks.into(),
