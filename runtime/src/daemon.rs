@@ -332,7 +332,12 @@ pub async fn run(
         }
         Reached::Engines(list) => {
             let report: engines::Report = Arc::new(|node, news: &EngineNews| match news {
-                EngineNews::Up => eprintln!("conductord: {node} is up"),
+                EngineNews::Up { tokens_max: None } => eprintln!("conductord: {node} is up"),
+                EngineNews::Up {
+                    tokens_max: Some(most),
+                } => eprintln!(
+                    "conductord: {node} is up; it takes {most} tokens of prompt and answer, and refuses what is longer"
+                ),
                 EngineNews::Down(why, counts) => eprintln!(
                     "conductord: {node} is gone: {why}; {} requests, of {} compared {} had as much cached as expected",
                     counts.sent, counts.compared, counts.agreed

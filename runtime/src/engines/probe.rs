@@ -1,4 +1,4 @@
-//! Whether an engine is there and is what the gateway takes it for: its model, its longest sequence, and that it makes
+//! Whether an engine is there and is what the gateway takes it for: its model, and that it makes
 //! the same tokens of a text as the gateway does, without which no prefix would ever be found.
 
 use super::http::{Http, beginning};
@@ -31,21 +31,20 @@ pub(super) async fn is_well(http: &Http, patience: Duration) -> Result<(), Strin
     }
 }
 
-/// Compares the engine with what the gateway takes it for. The error says what differs.
-pub(super) async fn compare(http: &Http, model: &str, text: &dyn Text) -> Result<(), String> {
+/// Compares the engine with what the gateway takes it for. The error says what differs. Returns how many tokens of prompt
+/// and answer it takes, if that is less than the gateway's text allows.
+pub(super) async fn compare(
+    http: &Http,
+    model: &str,
+    text: &dyn Text,
+) -> Result<Option<u64>, String> {
+    let mut tokens_max = None;
     for sample in SAMPLES {
         let ours = text.encode(sample).map_err(|error| error.to_string())?;
         let body = json!({"model": model, "prompt": sample});
         let theirs = tokenize(http, &body).await?;
         same(sample, &ours, &theirs.tokens)?;
-        if let Some(length) = theirs.max_model_len
-            && length < text.positions()
-        {
-            let positions = text.positions();
-            return Err(format!(
-                "it takes {length} tokens of prompt and answer, the gateway's text up to {positions}"
-            ));
-        }
+        tokens_max = theirs.max_model_len;
     }
     let messages = [("system", "Be brief."), ("user", SAMPLES[0])].map(|(role, content)| Message {
         role: role.into(),
@@ -55,7 +54,8 @@ pub(super) async fn compare(http: &Http, model: &str, text: &dyn Text) -> Result
     let said = messages.map(|message| json!({"role": message.role, "content": message.content}));
     let body = json!({"model": model, "messages": said, "add_generation_prompt": true});
     let theirs = tokenize(http, &body).await?;
-    same("a chat", &ours, &theirs.tokens)
+    same("a chat", &ours, &theirs.tokens)?;
+    Ok(tokens_max.filter(|&most| most < text.positions()))
 }
 
 async fn tokenize(http: &Http, body: &serde_json::Value) -> Result<Tokenized, String> {

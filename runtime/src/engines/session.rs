@@ -36,7 +36,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineNews {
     /// It is there.
-    Up,
+    Up {
+        /// Tokens of prompt and answer that it takes, if the gateway's text allows more: what is longer it refuses.
+        tokens_max: Option<u64>,
+    },
     /// It was there, and is gone; with what has happened meanwhile.
     Down(String, BookCounts),
     /// It cannot be used. Said once for each reason.
@@ -119,9 +122,9 @@ impl Engine {
                 probe::compare(&self.http, &self.model, self.setting.text.as_ref()).await
             };
             match usable.await {
-                Ok(()) => {
+                Ok(tokens_max) => {
                     said = None;
-                    match self.session(SessionId(session)).await {
+                    match self.session(SessionId(session), tokens_max).await {
                         Ok((why, counts)) => self.report(&EngineNews::Down(why, counts)),
                         Err(Ended) => return,
                     }
@@ -141,12 +144,16 @@ impl Engine {
     }
 
     /// From up to down, and why it is down.
-    async fn session(&self, session: SessionId) -> Result<(String, BookCounts), Ended> {
+    async fn session(
+        &self,
+        session: SessionId,
+        tokens_max: Option<u64>,
+    ) -> Result<(String, BookCounts), Ended> {
         let driver = &self.setting.driver;
         let (link, mut orders) = mpsc::channel(TO_NODE_MAX);
         let up = driver.node_up(self.node, session, link).await;
         up.map_err(|_| Ended)?;
-        self.report(&EngineNews::Up);
+        self.report(&EngineNews::Up { tokens_max });
         let mut listener = self.events.clone().map(Source::spawn);
         let (say, mut heard) = mpsc::channel(PIECES_MAX);
         let mut streams = Streams::default();
