@@ -13,7 +13,7 @@
 //!
 //! | fact | from |
 //! |---|---|
-//! | a prompt has been begun | an engine takes prompts in the order in which they came: the first that has no token yet |
+//! | a prompt has been begun | prompts are taken in the order in which they came: the first without a token |
 //! | its first token, a token | the stream, in token ids |
 //! | the answer's end | `finish_reason`, or the client's word, at which the stream is dropped |
 //! | the cache | KV events ([`conductor_events`]) |

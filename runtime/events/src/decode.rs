@@ -2,8 +2,8 @@
 //!
 //! A batch is an array `[time, [events], rank]`. An event is an array with its kind first and its fields by position
 //! (vLLM up to 0.23, older SGLang), or a map with its kind under `type` (vLLM since 0.24, SGLang, Dynamo) or under
-//! `event_type` (Mooncake's standard, whose names for fields are understood, too). What has its default is left out, new
-//! fields come with new versions: what is missing is taken for its default, what is not known is passed over and
+//! `event_type` (Mooncake's standard, whose names for fields are understood, too). What has its default is left out,
+//! new fields come with new versions: what is missing is taken for its default, what is not known is passed over and
 //! counted. What is known and has another type than it should makes the whole batch an error, because then blocks that
 //! have gone might be overlooked.
 //!

@@ -1,9 +1,9 @@
 //! Which of a publisher's batches are believed, and when all that is known of it must be forgotten.
 //!
 //! Batches are numbered from 0 since the publisher started, live ones are lost when a receiver is slow or away, and the
-//! publisher keeps the last ten thousand to be asked for. The rule here is that whatever was applied is, at any time, all
-//! batches from some number on, of one publisher, in order, onto nothing. So no block that has gone can come back by a
-//! late word of its coming, and what is lost makes blocks unknown, never wrongly known:
+//! publisher keeps the last ten thousand to be asked for. The rule here is that whatever was applied is, at any time,
+//! all batches from some number on, of one publisher, in order, onto nothing. So no block that has gone can come back
+//! by a late word of its coming, and what is lost makes blocks unknown, never wrongly known:
 //!
 //! - A number is missing: what is missing is asked for, and live batches wait meanwhile.
 //! - What is asked for begins with the last batch that was applied. If it is not the same batch any more, the publisher

@@ -1,7 +1,8 @@
 //! Messages of a publisher, frame by frame, into sequence numbers and payloads.
 //!
 //! A live message is `[topic, number, payload]`. An answer to a replay request, as its asker sees it, is
-//! `[empty, number, payload]` (vLLM up to 0.25) or `[empty, topic, number, payload]` (since 0.26); the number -1 ends it.
+//! `[empty, number, payload]` (vLLM up to 0.25) or `[empty, topic, number, payload]` (since 0.26); the number -1 ends
+//! it.
 //!
 //! Not here: sockets ([`crate::source`]), what is in a payload ([`crate::decode`]).
 

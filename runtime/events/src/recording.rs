@@ -1,7 +1,7 @@
 //! Messages of a publisher in a file, as they were received: what tests decode.
 //!
-//! A file is `conductor-events 1\n`, then one record a message: a byte that says how it came (`L` live, `R` an answer to
-//! a replay request), a byte with the number of its frames, and of each frame its length in 4 bytes, big-endian, and
+//! A file is `conductor-events 1\n`, then one record a message: a byte that says how it came (`L` live, `R` an answer
+//! to a replay request), a byte with the number of its frames, and of each frame its length in 4 bytes, big-endian, and
 //! the frame.
 //!
 //! Not here: how messages are received ([`crate::source`]), what they say.

@@ -5,17 +5,18 @@
 //! knows the own name ([`crate::names`]) of all that is up to there. From then on the engine's hash is enough to say
 //! which own block has gone.
 //!
-//! The engine's blocks and the Conductor's need not be of one size; one must be a multiple of the other. An own block of
-//! several engine blocks is there when the last of them is, and none is missing between; then records keep their tokens
-//! until they go, for what may still branch off. Of an engine block of several own blocks the record keeps the names.
+//! The engine's blocks and the Conductor's need not be of one size; one must be a multiple of the other. An own block
+//! of several engine blocks is there when the last of them is, and none is missing between; then records keep their
+//! tokens until they go, for what may still branch off. Of an engine block of several own blocks the record keeps the
+//! names.
 //!
 //! A block that has gone while others hang below it is kept as a joint until they have gone, too: its hash may be named
-//! as somebody's parent, and it may come again. Joints without anything below go at once, so records are given out again
-//! as blocks go, and the tree does not only grow. It has [`TreeConfig::blocks_max`] records at most, joints among them; what does not fit is counted, not kept,
-//! and is then merely not known to be cached.
+//! as somebody's parent, and it may come again. Joints without anything below go at once, so records are given out
+//! again as blocks go, and the tree does not only grow. It has [`TreeConfig::blocks_max`] records at most, joints among
+//! them; what does not fit is counted, not kept, and is then merely not known to be cached.
 //!
-//! Measured (`tests/memory.rs`, 300,000 blocks): 102 bytes an engine block where it is as large as an own one or larger, its record and
-//! its place in the table; 253 with the tokens of 16, where an own block takes 16 of them.
+//! Measured (`tests/memory.rs`, 300,000 blocks): 102 bytes an engine block where it is as large as an own one or
+//! larger, its record and its place in the table; 253 with the tokens of 16, where an own block takes 16 of them.
 //!
 //! An engine may hold two copies of one block, and says twice that it has come and twice that it has gone. Here it has
 //! gone with the first: engines that are asked to (vLLM's `kv_cache_report_mode`) announce blocks again that they have

@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 1 << 30;
 
 /// Writes every message of an engine's publisher into a file: what it can replay, and what comes until the end.
 ///
-/// Example: conductord record-events --events tcp://127.0.0.1:5557 --replay tcp://127.0.0.1:5558 --seconds 60 -o vllm.bin
+/// Example: conductord record-events --events tcp://127.0.0.1:5557 --replay tcp://127.0.0.1:5558 -o vllm.bin
 #[derive(Args)]
 pub(crate) struct RecordArgs {
     /// Where it publishes

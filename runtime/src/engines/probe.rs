@@ -31,8 +31,8 @@ pub(super) async fn is_well(http: &Http, patience: Duration) -> Result<(), Strin
     }
 }
 
-/// Compares the engine with what the gateway takes it for. The error says what differs. Returns how many tokens of prompt
-/// and answer it takes, if that is less than the gateway's text allows.
+/// Compares the engine with what the gateway takes it for. The error says what differs. Returns how many tokens of
+/// prompt and answer it takes, if that is less than the gateway's text allows.
 pub(super) async fn compare(
     http: &Http,
     model: &str,

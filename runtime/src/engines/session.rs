@@ -26,8 +26,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const PIECES_MAX: usize = 4096;
 /// So many looks at an engine's health may fail, one after the other.
 const UNWELL_MAX: u32 = 3;
-/// Before a failure is told, so that an engine that is busy has some time, and one that is gone is known to be before the
-/// request comes to it again; it doubles with each further attempt.
+/// Before a failure is told, so that an engine that is busy has some time, and one that is gone is known to be before
+/// the request comes to it again; it doubles with each further attempt.
 const FAILED: Duration = Duration::from_millis(100);
 /// Between two tries to reach an engine that is not there.
 const AGAIN: Duration = Duration::from_millis(500);
