@@ -2,8 +2,9 @@
 //! elsewhere. No clock, no IO.
 //!
 //! When a prompt is begun an engine does not say. It takes prompts in the order in which they came, so the first that
-//! has no token yet is taken for the one that is being computed; and how much of it is cached, for what is known of the
-//! engine's cache at that moment. What the engine itself says at the end is compared with it and counted.
+//! has no token yet is taken for the one that is being computed; and one whose own last whole block is said to have come
+//! has been begun, whoever waits before it. What is cached of it is what was known of the engine's cache just before
+//! that. What the engine itself says at the end is compared with it and counted.
 
 use super::wire::Piece;
 use crate::protocol::{EndReason, FromNode, Prompt, ToNode};
@@ -199,6 +200,7 @@ impl Book {
         for change in changes {
             last.insert(change.block, !change.now.is_empty());
         }
+        self.start_those_whose_blocks_come(&last, out);
         for change in changes {
             match last.remove(&change.block) {
                 Some(true) if self.held.insert(change.block) => stored.push(change.block),
@@ -270,16 +272,45 @@ impl Book {
         }
     }
 
+    /// Blocks are there or not, as `news` says; what is held is still as it was before them.
+    fn start_those_whose_blocks_come(
+        &mut self,
+        news: &BTreeMap<BlockHash, bool>,
+        out: &mut Vec<Output>,
+    ) {
+        let comes = |ticket: &&Ticket| {
+            let Some(place) = self.places.get(ticket) else {
+                return false;
+            };
+            let last = (self.cacheable(&place.prompt) as usize).checked_sub(1);
+            let last = last.and_then(|last| place.prompt.blocks.get(last));
+            last.is_some_and(|last| news.get(last) == Some(&true) && !self.held.contains(last))
+        };
+        let begun: Vec<Ticket> = self.waiting.iter().filter(comes).copied().collect();
+        for ticket in begun {
+            self.start(ticket, out);
+        }
+    }
+
+    /// Blocks of a prompt that may be reused: its last token is computed in any case, and with it its block.
+    fn cacheable(&self, prompt: &Prompt) -> u64 {
+        prompt.input.0.saturating_sub(1) / self.block.0.max(1)
+    }
+
     fn start(&mut self, ticket: Ticket, out: &mut Vec<Output>) {
-        let Some(place) = self.places.get_mut(&ticket).filter(|place| !place.started) else {
+        let block = self.block.0;
+        let unstarted = |place: &&Place| !place.started;
+        let Some(place) = self.places.get(&ticket).filter(unstarted) else {
+            return;
+        };
+        let blocks = place.prompt.blocks.iter();
+        let leading = blocks.take_while(|block| self.held.contains(block)).count();
+        let cached = self.cacheable(&place.prompt).min(leading as u64);
+        let Some(place) = self.places.get_mut(&ticket) else {
             return;
         };
         place.started = true;
-        let blocks = place.prompt.blocks.iter();
-        let leading = blocks.take_while(|block| self.held.contains(block)).count();
-        // Its last token is computed in any case, and with it the block that it is in.
-        let most = place.prompt.input.0.saturating_sub(1) / self.block.0.max(1);
-        place.cached = Tokens(self.block.0 * most.min(leading as u64));
+        place.cached = Tokens(block * cached);
         out.push(Output::Say(FromNode::Started {
             ticket,
             cached: place.cached,

@@ -70,11 +70,11 @@ fn change(block: u64, now: Tiers) -> Change {
 fn the_first_without_a_token_is_the_one_that_is_computed() {
     let mut book = Book::new(Tokens(BLOCK));
     assert_eq!(said(send(&mut book, 1, 0..3)), [started(1, 0)]);
-    assert_eq!(said(send(&mut book, 2, 0..3)), []);
-    assert_eq!(said(send(&mut book, 3, 0..3)), []);
-    // What is stored meanwhile counts for who begins then; the last block is computed in any case.
+    assert_eq!(said(send(&mut book, 2, 0..4)), []);
+    assert_eq!(said(send(&mut book, 3, 0..4)), []);
+    // What is stored meanwhile counts for who begins then.
     let mut out = Vec::new();
-    let stored = (0..3).map(|block| change(block, Tiers::GPU)).collect();
+    let stored = (0..2).map(|block| change(block, Tiers::GPU)).collect();
     book.told(&Told::Changed(stored), &mut out);
     let first = piece(&mut book, 1, Piece::Tokens(vec![7, 8]));
     let token = |request, position, token| match position {
@@ -96,6 +96,22 @@ fn the_first_without_a_token_is_the_one_that_is_computed() {
     let third = piece(&mut book, 3, Piece::Tokens(vec![9]));
     assert_eq!(third, [started(3, 2 * BLOCK), token(3, 0, 9)]);
     assert_eq!(book.under_way(), 3);
+}
+
+#[test]
+fn a_prompt_whose_own_blocks_come_has_been_begun_without_them() {
+    let mut book = Book::new(Tokens(BLOCK));
+    send(&mut book, 1, 0..3);
+    assert_eq!(said(send(&mut book, 2, 10..13)), []);
+    let mut told = |blocks: std::ops::Range<u64>| {
+        let mut out = Vec::new();
+        let changes = blocks.map(|block| change(block, Tiers::GPU)).collect();
+        book.told(&Told::Changed(changes), &mut out);
+        said(out)
+    };
+    // Its front is another's, so it may still wait; the rest is its own.
+    assert!(matches!(told(10..11)[..], [FromNode::Cache { .. }]));
+    assert_eq!(told(11..12)[0], started(2, BLOCK));
 }
 
 #[test]
