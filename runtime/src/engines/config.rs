@@ -1,6 +1,8 @@
 //! `[[engine]]` of the gateway's file: one for each node of the cluster, in its order.
 
 use conductor_core::config::{ClusterConfig, Role};
+use conductor_events::source::SourceConfig;
+use conductor_events::tree::TreeConfig;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -95,6 +97,15 @@ impl EngineFile {
                     found,
                     "both, or kv_events alone",
                 ));
+            }
+            if let Some(events) = &engine.kv_events {
+                let tree = TreeConfig::new(&engine.model, cluster.block);
+                let source = SourceConfig::new(events, engine.kv_replay.as_deref(), tree);
+                if source.is_err() {
+                    let replay = engine.kv_replay.as_deref().unwrap_or("no kv_replay");
+                    let found = format!("\"{events}\" and {replay}");
+                    return Err(wrong(number, "kv_events", found, "tcp://HOST:PORT"));
+                }
             }
             let bounds = [
                 ("health_ms", engine.health_ms, 10, 60_000),
