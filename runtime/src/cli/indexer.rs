@@ -7,7 +7,7 @@ use conductor_runtime::indexer::{self, IndexerConfig};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
-/// Serves Mooncake's published indexer interface (/register, /unregister, /query, /query_by_hash), /health and /metrics.
+/// Serves Mooncake's indexer interface (/register, /unregister, /query, /query_by_hash), /health and /metrics.
 ///
 /// Prints `ready http://ADDRESS` when it listens; ends with SIGINT or SIGTERM.
 #[derive(Args)]
