@@ -3,8 +3,10 @@
 pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod gateway;
+pub(crate) mod indexer;
 pub(crate) mod load;
 pub(crate) mod local;
+pub(crate) mod record;
 pub(crate) mod status;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,10 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Time an engine, for `conductor calibrate`
     Calibrate(calibrate::CalibrateArgs),
+    /// Serve Mooncake's indexer interface over the KV events of engines
+    Indexer(indexer::IndexerArgs),
+    /// Write the KV events of an engine into a file, as they come
+    RecordEvents(record::RecordArgs),
     /// Replay a trace as real requests against an OpenAI-compatible server
     Load(load::LoadArgs),
 }

@@ -3,6 +3,7 @@
 
 use crate::clock::MonotonicClock;
 use crate::discovery::{self, DiscoveryError, EtcdConfig, Nodes};
+use crate::engines::{self, EngineFile, EngineNews};
 use crate::files::{self, FileError};
 use crate::gateway::{self, Front, GatewayConfig};
 use crate::journal::{FileJournal, Journal, JournalConfig, NoJournal, SyncPolicy};
@@ -58,15 +59,18 @@ pub struct GatewayFile {
     /// Of policies that draw.
     #[serde(default = "default_seed")]
     pub seed: u64,
-    /// Holds the cluster's secret.
-    pub secret_file: PathBuf,
+    /// Holds the cluster's secret; engines need none.
+    pub secret_file: Option<PathBuf>,
     /// Encrypts what is said to nodes; they have it, too.
     pub tls: Option<TlsFiles>,
     /// Whose tokenizer: `tiny`, or a model's folder or file.
     #[serde(default = "default_text")]
     pub text: String,
     /// Where nodes are.
-    pub nodes: NodesFile,
+    pub nodes: Option<NodesFile>,
+    /// Engines in place of nodes, in the cluster's order; see [`crate::engines`].
+    #[serde(default)]
+    pub engine: Vec<EngineFile>,
     /// How nodes are watched.
     #[serde(default)]
     pub links: LinksFile,
@@ -220,8 +224,20 @@ pub struct GatewayParts {
     file: GatewayFile,
     cluster: ClusterConfig,
     policy: PolicyConfig,
-    secret: Secret,
-    tls: Option<Tls>,
+    reached: Reached,
+}
+
+/// Who the cluster's nodes are.
+#[derive(Debug)]
+enum Reached {
+    /// Nodes of this project.
+    Nodes {
+        secret: Secret,
+        tls: Option<Box<Tls>>,
+        list: NodesFile,
+    },
+    /// Engines of others.
+    Engines(Vec<EngineFile>),
 }
 
 impl GatewayParts {
@@ -233,23 +249,40 @@ impl GatewayParts {
         let file: GatewayFile = files::parse(path)?;
         let cluster = files::cluster(&file.cluster)?;
         let policy = files::policy(&file.policy)?;
-        let secret = Secret::read(&file.secret_file)?;
-        let tls = file.tls.as_ref().map(Tls::read).transpose()?;
         let setting = |error: String| DaemonError::Setting(format!("{}: {error}", path.display()));
         file.gateway
             .check()
             .map_err(|error| setting(error.to_string()))?;
-        let nodes = file.nodes.check(cluster.nodes.len());
-        nodes.map_err(|error| match error {
-            DaemonError::Setting(error) => setting(error),
-            other => other,
-        })?;
+        let reached = match (&file.nodes, &file.engine[..]) {
+            (None, []) => return Err(setting("expected nodes or engines".into())),
+            (Some(_), [_, ..]) => return Err(setting("expected either nodes or engines".into())),
+            (None, engines) => {
+                EngineFile::check(engines, &cluster).map_err(|error| setting(error.to_string()))?;
+                Reached::Engines(engines.to_vec())
+            }
+            (Some(nodes), []) => {
+                let Some(secret_file) = &file.secret_file else {
+                    let expected = "secret_file: expected the file with the cluster's secret";
+                    return Err(setting(expected.into()));
+                };
+                nodes
+                    .check(cluster.nodes.len())
+                    .map_err(|error| match error {
+                        DaemonError::Setting(error) => setting(error),
+                        other => other,
+                    })?;
+                Reached::Nodes {
+                    secret: Secret::read(secret_file)?,
+                    tls: file.tls.as_ref().map(Tls::read).transpose()?.map(Box::new),
+                    list: nodes.clone(),
+                }
+            }
+        };
         Ok(Self {
             file,
             cluster,
             policy,
-            secret,
-            tls,
+            reached,
         })
     }
 
@@ -267,13 +300,14 @@ impl GatewayParts {
         &self,
     ) -> Result<Vec<(NodeId, Result<NodeStatus, NoStanding>)>, DaemonError> {
         let count = self.cluster.nodes.len();
-        let nodes = self.file.nodes.follow(count).await?;
+        let Reached::Nodes { secret, tls, list } = &self.reached else {
+            let error = "its nodes are engines of others, which do not say how they stand";
+            return Err(DaemonError::Setting(error.into()));
+        };
+        let nodes = list.follow(count).await?;
         let ask = async |id: NodeId| {
             let address = nodes.listed(id).unwrap_or_default();
-            (
-                id,
-                standing(&address, &self.secret, self.tls.as_ref()).await,
-            )
+            (id, standing(&address, secret, tls.as_deref()).await)
         };
         let ids = (0..count as u16).map(NodeId);
         Ok(futures_util::future::join_all(ids.map(ask)).await)
@@ -297,6 +331,12 @@ impl GatewayParts {
     }
 }
 
+/// Connections that end when this is dropped.
+enum Kept {
+    Links(#[expect(dead_code, reason = "it is kept")] links::Links),
+    Engines(#[expect(dead_code, reason = "it is kept")] engines::Engines),
+}
+
 /// Runs a gateway until `shutdown`. `ready` hears of the address when clients can come and nodes that can serve are up.
 ///
 /// # Errors
@@ -310,8 +350,7 @@ pub async fn run(
         file,
         cluster,
         policy,
-        secret,
-        tls,
+        reached,
     } = &parts;
     let system = |what: String| move |why| DaemonError::System { what, why };
     let text = gateway::text_of(&file.text).map_err(DaemonError::Setting)?;
@@ -320,19 +359,53 @@ pub async fn run(
     let address = listener.local_addr().map_err(system("listen".into()))?;
     let clock = MonotonicClock::start();
     let (driver, _task) = crate::task::spawn(cluster, policy, file.seed, parts.journal()?, clock);
-    let links = LinksConfig {
-        tls: tls.clone(),
-        ping: Duration::from_millis(file.links.ping_ms),
-        silent: Duration::from_millis(file.links.silent_ms),
-        ..LinksConfig::new(secret.clone())
+    let _kept: Kept = match reached {
+        Reached::Nodes { secret, tls, list } => {
+            let links = LinksConfig {
+                tls: tls.as_deref().cloned(),
+                ping: Duration::from_millis(file.links.ping_ms),
+                silent: Duration::from_millis(file.links.silent_ms),
+                ..LinksConfig::new(secret.clone())
+            };
+            let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
+                LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
+                LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
+                LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
+            });
+            let nodes = list.follow(cluster.nodes.len()).await?;
+            Kept::Links(links::spawn(
+                links,
+                nodes,
+                cluster,
+                policy,
+                driver.clone(),
+                report,
+            ))
+        }
+        Reached::Engines(list) => {
+            let report: engines::Report = Arc::new(|node, news: &EngineNews| match news {
+                EngineNews::Up { tokens_max: None } => eprintln!("conductord: {node} is up"),
+                EngineNews::Up {
+                    tokens_max: Some(most),
+                } => eprintln!(
+                    "conductord: {node} is up; it takes {most} tokens of prompt and answer, and refuses what is longer"
+                ),
+                EngineNews::Down(why, counts) => eprintln!(
+                    "conductord: {node} is gone: {why}; {} requests, of {} compared {} had as much cached as expected",
+                    counts.sent, counts.compared, counts.agreed
+                ),
+                EngineNews::Unusable(why) => eprintln!("conductord: {node}: {why}"),
+            });
+            let setting = engines::Setting {
+                block: cluster.block,
+                model: file.gateway.model.clone(),
+                text: Arc::clone(&text),
+                driver: driver.clone(),
+                report,
+            };
+            Kept::Engines(engines::spawn(list, &setting).map_err(DaemonError::Setting)?)
+        }
     };
-    let report: links::Report = Arc::new(|node, news: &LinkNews| match news {
-        LinkNews::Up { .. } => eprintln!("conductord: {node} is up"),
-        LinkNews::Down(error) => eprintln!("conductord: {node} is gone: {error}"),
-        LinkNews::Unreachable(error) => eprintln!("conductord: {node}: {error}"),
-    });
-    let nodes = file.nodes.follow(cluster.nodes.len()).await?;
-    let _links = links::spawn(links, nodes, cluster, policy, driver.clone(), report);
     let front = Front::new(file.gateway.clone(), cluster, policy);
     let (waiting, asks) = (
         driver.clone(),

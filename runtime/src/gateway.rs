@@ -10,7 +10,6 @@
 //! Not here: tokenizers and chat templates (the engines'), TLS (a proxy's), decisions.
 
 mod answer;
-mod blocks;
 mod body;
 mod config;
 mod error;
@@ -26,7 +25,7 @@ mod snapshot;
 mod stall;
 mod text;
 
-pub use blocks::{CacheSpace, block_hashes};
+pub use conductor_events::names::{CacheSpace, block_hashes};
 pub use config::{GatewayConfig, GatewayConfigError};
 pub use error::ApiError;
 pub use prepare::{INLINE_MAX, Prepared, prepare};

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => cli::calibrate::run(&args),
         Command::Check(args) => cli::check::run(&args),
         Command::Status(args) => cli::status::run(&args),
+        Command::Indexer(args) => cli::indexer::run(&args),
+        Command::RecordEvents(args) => cli::record::run(&args),
         Command::Load(args) => cli::load::run(&args),
     };
     match outcome {

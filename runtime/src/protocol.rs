@@ -32,6 +32,16 @@ impl Sampling {
     };
 }
 
+/// On what a request's KV depends besides its tokens. The names of its blocks have it in them; engines that name blocks
+/// by themselves must be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// The adapter.
+    pub adapter: Option<Arc<str>>,
+    /// What keeps the client's cache apart.
+    pub salt: Option<Arc<str>>,
+}
+
 /// What a client asked for, as nodes need it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
@@ -41,6 +51,8 @@ pub struct Prompt {
     pub tokens: Arc<[u32]>,
     /// Hashes of the prompt's whole blocks, front to back.
     pub blocks: Arc<[BlockHash]>,
+    /// What is in those names besides the tokens. Not sent to nodes of this project, which need the names alone.
+    pub space: Space,
     /// Tokens of the answer at most; at least 1.
     pub output_max: Tokens,
     /// How they are chosen.

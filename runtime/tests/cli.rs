@@ -29,6 +29,15 @@ secret_file = "secret"
 list = ["127.0.0.1:1", "127.0.0.1:2"]
 "#;
 
+const ENGINES: &str = r#"
+listen = "127.0.0.1:0"
+cluster = "a800-1"
+[[engine]]
+url = "http://127.0.0.1:1"
+model = "m"
+kv_events = "tcp://127.0.0.1:2"
+"#;
+
 #[test]
 fn a_configuration_is_checked_without_starting_anything() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -38,7 +47,9 @@ fn a_configuration_is_checked_without_starting_anything() {
     write("secret", "0123456789abcdef0123456789abcdef");
     write("node.toml", NODE);
     write("gateway.toml", GATEWAY);
+    write("engines.toml", ENGINES);
     for (file, expected) in [
+        ("engines.toml", "0 prefill, 0 decode, 1 coupled nodes"),
         ("node.toml", "node 1, prefill, cluster a800-2p2d"),
         ("gateway.toml", "1 prefill, 1 decode, 0 coupled nodes"),
     ] {
@@ -73,6 +84,26 @@ fn a_configuration_is_checked_without_starting_anything() {
             "concurrent_max",
         ),
         ("node = ".to_string(), "bad.toml"),
+        (
+            ENGINES.replace("a800-1", "1p1d"),
+            "engine 1: engine: 1 engines, expected one for each of the cluster's 2 nodes",
+        ),
+        (
+            ENGINES.replace("http:", "https:"),
+            "engine 0: url: \"https://127.0.0.1:1\", expected http://HOST:PORT",
+        ),
+        (
+            ENGINES.replace("tcp://127.0.0.1:2", "tcp://*:2"),
+            "engine 0: kv_events: \"tcp://*:2\" and no kv_replay, expected tcp://HOST:PORT",
+        ),
+        (
+            format!("{ENGINES}\n[nodes]\nlist = [\"127.0.0.1:1\"]\n"),
+            "expected either nodes or engines",
+        ),
+        (
+            GATEWAY.replace("secret_file = \"secret\"", ""),
+            "secret_file: expected the file with the cluster's secret",
+        ),
     ] {
         write("bad.toml", &text);
         let output = conductord(&["check", "--config", "bad.toml"], folder.path());
@@ -116,6 +147,11 @@ fn bad_usage_is_said_with_what_was_expected() {
             "none.toml",
         ),
         (&["gateway", "--config", "none.toml"], "none.toml"),
+        (
+            &["record-events", "--events", "tcp://*:5557", "-o", "x.bin"],
+            "\"tcp://*:5557\", expected tcp://HOST:PORT",
+        ),
+        (&["indexer", "--publishers-max", "0"], "--publishers-max"),
     ] {
         let output = conductord(arguments, folder.path());
         let error = String::from_utf8_lossy(&output.stderr);

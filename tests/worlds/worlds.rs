@@ -14,7 +14,7 @@ use conductor_experiments::inputs::{self, WorkloadInput};
 use conductor_runtime::driver::Submission;
 use conductor_runtime::journal::MemoryJournal;
 use conductor_runtime::loopback::{Fault, Loopback};
-use conductor_runtime::protocol::{Prompt, Sampling};
+use conductor_runtime::protocol::{Prompt, Sampling, Space};
 use conductor_sim::faults::{self, FaultKind};
 use conductor_sim::{FaultPlan, Observer};
 use std::path::Path;
@@ -49,6 +49,7 @@ fn submission(request: &WorkloadRequest) -> Submission {
             input: request.input,
             tokens: Arc::new([]),
             blocks: request.blocks.clone().into(),
+            space: Space::default(),
             output_max: request.output,
             sampling: Sampling::GREEDY,
         }),

@@ -4,6 +4,7 @@
 //! come before the prefill node's word of the first token is heard. What is early waits here. Facts of attempts that
 //! have ended go on to the core, which knows them by their tickets and counts them; their tokens do not.
 
+use super::request::Live;
 use super::{Answer, Driver, World};
 use crate::protocol::{FromNode, ToNode};
 use conductor_core::event::Event;
@@ -54,11 +55,14 @@ impl<W: World> Driver<W> {
             | FromNode::Refused { ticket } => {
                 // Who was stopped may have no first token: its prefill node gave it up.
                 let ends = matches!(fact, FromNode::Ended { .. });
-                let waits = |live: &&mut super::request::Live| {
-                    live.ticket == ticket && live.last_token.is_none() && !(ends && live.stopped)
-                };
                 let live = self.requests.get_mut(&ticket.request.0);
-                match live.filter(waits) {
+                let early = |live: &&mut Live| {
+                    // What the prefill node itself says is in order.
+                    let other = live.placed.is_none_or(|(prefill, _)| prefill != node);
+                    let waits = live.ticket == ticket && live.last_token.is_none();
+                    waits && other && !(ends && live.stopped)
+                };
+                match live.filter(early) {
                     Some(live) => live.early.push((node, fact)),
                     None => self.of_decoding(now, node, fact),
                 }

@@ -4,7 +4,7 @@ mod lost;
 
 use super::*;
 use crate::journal::MemoryJournal;
-use crate::protocol::{EndReason, FromNode, Sampling};
+use crate::protocol::{EndReason, FromNode, Sampling, Space};
 use conductor_core::ids::{BlockHash, ClassId, Ticket};
 use conductor_core::journal::Auditor;
 use conductor_core::units::Tokens;
@@ -34,15 +34,19 @@ struct Bench {
 
 impl Bench {
     fn new(policy: &str) -> Self {
-        Self::with(&PolicyConfig::built_in(policy).expect("built in"))
+        let cluster = ClusterConfig::built_in("2p2d").expect("built in");
+        Self::of(cluster, &PolicyConfig::built_in(policy).expect("built in"))
     }
 
     fn with(policy: &PolicyConfig) -> Self {
-        let cluster = ClusterConfig::built_in("2p2d").expect("built in");
+        Self::of(ClusterConfig::built_in("2p2d").expect("built in"), policy)
+    }
+
+    fn of(cluster: ClusterConfig, policy: &PolicyConfig) -> Self {
         let journal = MemoryJournal::default();
         let kept = Box::new(journal.clone());
         let mut driver = Driver::new(&cluster, policy, 1, kept, Heard::default());
-        for node in 0..4 {
+        for node in 0..cluster.nodes.len() as u16 {
             driver.node_up(Nanos::ZERO, NodeId(node));
         }
         Self {
@@ -64,6 +68,7 @@ impl Bench {
             input: Tokens(512 * blocks.len() as u64 + 10),
             tokens: Arc::new([]),
             blocks: blocks.into(),
+            space: Space::default(),
             output_max: Tokens(output_max),
             sampling: Sampling::GREEDY,
         };
@@ -299,5 +304,19 @@ fn a_request_that_is_stopped_ends_by_its_nodes_word() {
     assert_eq!(bench.sent(), [(decode, stop.clone()), (prefill, stop)]);
     bench.says(decode, [ended(ticket, 1)]);
     assert!(bench.answers()[1].is_last());
+    bench.audit();
+}
+
+#[test]
+fn what_a_coupled_node_refuses_before_a_first_token_is_refused() {
+    let mut bench = Bench::of(
+        ClusterConfig::built_in("a800-16").expect("built in"),
+        &PolicyConfig::built_in("least-loaded").expect("built in"),
+    );
+    let ticket = bench.submit(0..2, 3);
+    let (prefill, decode) = bench.placed();
+    assert_eq!(prefill, decode);
+    bench.says(prefill, [FromNode::Refused { ticket }]);
+    assert!(matches!(bench.answers()[..], [Answer::Rejected { .. }]));
     bench.audit();
 }

@@ -4,7 +4,6 @@
 //! anything is tokenized, so that turning away is cheap when much must be turned away.
 
 use super::Gateway;
-use super::blocks::hash;
 use super::body::{self, Events, Head};
 use super::error::ApiError;
 use super::generation::{Generation, Piece};
@@ -19,6 +18,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use conductor_core::ids::{ClassId, WorkflowId};
+use conductor_events::names::hash;
 use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 //! Small bodies are read where they arrive. Large ones take milliseconds, so they go to threads of their own, of which
 //! no more run at once than the configuration says.
 
-use super::blocks::{CacheSpace, block_hashes};
 use super::error::ApiError;
 use super::request::{Api, Input, Wish};
+use super::{CacheSpace, block_hashes};
 use super::{Front, Text};
-use crate::protocol::{Prompt, Sampling};
+use crate::protocol::{Prompt, Sampling, Space};
 use axum::http::StatusCode;
 use conductor_core::units::Tokens;
 use std::sync::Arc;
@@ -79,6 +79,10 @@ pub fn prepare(
     };
     let blocks = block_hashes(&space, front.block, &tokens);
     let prompt = Prompt {
+        space: Space {
+            adapter: space.adapter.map(Into::into),
+            salt: space.salt.map(Into::into),
+        },
         input: Tokens(length),
         tokens: tokens.into(),
         blocks: blocks.into(),

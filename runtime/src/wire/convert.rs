@@ -4,7 +4,7 @@
 //! or not this program at all; what is refused is named.
 
 use super::messages::{self as wire, FactKind, OrderKind};
-use crate::protocol::{EndReason, Fetch, FromNode, Prompt, Sampling, ToNode};
+use crate::protocol::{EndReason, Fetch, FromNode, Prompt, Sampling, Space, ToNode};
 use conductor_core::config::Role;
 use conductor_core::ids::{BlockHash, NodeId, RequestId, Ticket};
 use conductor_core::units::Tokens;
@@ -104,6 +104,7 @@ fn prompt_of(prompt: Option<wire::Prompt>) -> Result<Arc<Prompt>, Malformed> {
         input: Tokens(prompt.input),
         tokens: prompt.tokens.into(),
         blocks: hashes(prompt.blocks).into(),
+        space: Space::default(),
         output_max: Tokens(prompt.output_max),
         sampling: Sampling {
             temperature: prompt.temperature,

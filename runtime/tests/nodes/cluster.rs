@@ -11,7 +11,7 @@ use conductor_runtime::driver::{Answer, Submission};
 use conductor_runtime::journal::MemoryJournal;
 use conductor_runtime::links::{self, LinkNews, Links, LinksConfig};
 use conductor_runtime::node::{self, EngineConfig, NodeConfig, NodeLimits, NodeParts, NodeStatus};
-use conductor_runtime::protocol::{EndReason, Prompt, Sampling};
+use conductor_runtime::protocol::{EndReason, Prompt, Sampling, Space};
 use conductor_runtime::task::{self, Answers, DriverHandle};
 use conductor_runtime::wire::{Secret, Tls};
 use std::net::SocketAddr;
@@ -355,6 +355,7 @@ pub(crate) fn prompt(tokens: Vec<u32>, output: u64) -> Arc<Prompt> {
     Arc::new(Prompt {
         input: Tokens(tokens.len() as u64),
         blocks: hashes(&tokens).into(),
+        space: Space::default(),
         tokens: tokens.into(),
         output_max: Tokens(output),
         sampling: Sampling {

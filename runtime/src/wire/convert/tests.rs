@@ -34,6 +34,7 @@ fn prompts() -> impl Strategy<Value = Arc<Prompt>> {
             input: Tokens(input),
             tokens: tokens.into(),
             blocks: blocks.into(),
+            space: Space::default(),
             output_max: Tokens(output),
             sampling: Sampling {
                 temperature,
@@ -160,6 +161,7 @@ fn what_no_version_sends_is_refused_by_name() {
         input: Tokens(3),
         tokens: Arc::new([1, 2, 3]),
         blocks: Arc::new([BlockHash(1)]),
+        space: Space::default(),
         output_max: Tokens(1),
         sampling: Sampling::GREEDY,
     };

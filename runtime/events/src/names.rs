@@ -26,7 +26,8 @@ pub struct CacheSpace<'a> {
 impl CacheSpace<'_> {
     /// The name to which the first block is chained. Each part has its length before it, so no two spaces are written
     /// the same way.
-    fn root(&self) -> u64 {
+    #[must_use]
+    pub fn root(&self) -> u64 {
         let mut bytes = Vec::new();
         for part in [Some(self.model), self.adapter, self.salt] {
             let length = part.map_or(u64::MAX, |part| part.len() as u64);
@@ -38,26 +39,94 @@ impl CacheSpace<'_> {
 }
 
 /// XXH3-64 of some bytes.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn hash(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
+}
+
+/// The name of the block whose contents are `words`, behind the block that is named `before`: of the first block this
+/// is [`CacheSpace::root`]. `bytes` is scratch space.
+#[must_use]
+pub fn name(before: u64, words: impl IntoIterator<Item = u32>, bytes: &mut Vec<u8>) -> u64 {
+    bytes.clear();
+    bytes.extend_from_slice(&before.to_le_bytes());
+    bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+    hash(bytes)
+}
+
+/// How blocks are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// As the module says: the gateway's names.
+    #[default]
+    Chained,
+    /// As Mooncake's standard for events says, so that others can compute them: XXH3-64 of a block's tokens, and of the
+    /// rolling hash before it and that. Spaces are no part of it.
+    Standard {
+        /// Of all hashes.
+        seed: u64,
+    },
+}
+
+impl Naming {
+    /// The hash up to the end of a block, `before` being that of the block before it, or `root` for the first.
+    #[must_use]
+    pub fn next(
+        self,
+        root: u64,
+        before: u64,
+        words: impl IntoIterator<Item = u32>,
+        bytes: &mut Vec<u8>,
+    ) -> u64 {
+        let Self::Standard { seed } = self else {
+            return name(before, words, bytes);
+        };
+        bytes.clear();
+        bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+        let local = XxHash3_64::oneshot_with_seed(seed, bytes);
+        if before == root {
+            return local;
+        }
+        bytes.clear();
+        bytes.extend_from_slice(&before.to_le_bytes());
+        bytes.extend_from_slice(&local.to_le_bytes());
+        XxHash3_64::oneshot_with_seed(seed, bytes)
+    }
+
+    /// A block's name, of its hash and its space.
+    #[must_use]
+    pub fn block(self, root: u64, rolling: u64) -> BlockHash {
+        BlockHash(match self {
+            Self::Chained => rolling,
+            Self::Standard { .. } => {
+                let mut both = [0; 16];
+                both[..8].copy_from_slice(&root.to_le_bytes());
+                both[8..].copy_from_slice(&rolling.to_le_bytes());
+                hash(&both)
+            }
+        })
+    }
+
+    /// Hashes of the whole blocks of `tokens`, front to back; see [`Self::block`].
+    #[must_use]
+    pub fn rolling(self, root: u64, block: Tokens, tokens: &[u32]) -> Vec<u64> {
+        let size = block.0.max(1) as usize;
+        let (mut before, mut bytes) = (root, Vec::new());
+        let whole = tokens.chunks_exact(size);
+        whole
+            .map(|chunk| {
+                before = self.next(root, before, chunk.iter().copied(), &mut bytes);
+                before
+            })
+            .collect()
+    }
 }
 
 /// Names of the whole blocks of `tokens`, front to back.
 #[must_use]
 pub fn block_hashes(space: &CacheSpace<'_>, block: Tokens, tokens: &[u32]) -> Vec<BlockHash> {
-    let size = block.0.max(1) as usize;
-    let mut before = space.root();
-    let mut bytes = Vec::with_capacity(8 + 4 * size.min(tokens.len()));
-    let whole = tokens.chunks_exact(size);
-    whole
-        .map(|chunk| {
-            bytes.clear();
-            bytes.extend_from_slice(&before.to_le_bytes());
-            bytes.extend(chunk.iter().flat_map(|token| token.to_le_bytes()));
-            before = hash(&bytes);
-            BlockHash(before)
-        })
-        .collect()
+    let rolling = Naming::Chained.rolling(space.root(), block, tokens);
+    rolling.into_iter().map(BlockHash).collect()
 }
 
 #[cfg(test)]
