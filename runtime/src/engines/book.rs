@@ -2,9 +2,9 @@
 //! elsewhere. No clock, no IO.
 //!
 //! When a prompt is begun an engine does not say. It takes prompts in the order in which they came, so the first that
-//! has no token yet is taken for the one that is being computed; and one whose own last whole block is said to have come
-//! has been begun, whoever waits before it. What is cached of it is what was known of the engine's cache just before
-//! that. What the engine itself says at the end is compared with it and counted.
+//! has no token yet is taken for the one that is being computed; and one whose own last whole block is said to have
+//! come has been begun, whoever waits before it. What is cached of it is what was known of the engine's cache just
+//! before that. What the engine itself says at the end is compared with it and counted.
 
 use super::wire::Piece;
 use crate::protocol::{EndReason, FromNode, Prompt, ToNode};
