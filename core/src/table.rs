@@ -1,16 +1,17 @@
 //! From a block's hash to the number of its record, in the index and in caches: rows of eight slots, one row a cache
 //! line.
 //!
-//! Why an own table beside [`crate::map`]: the key is in the record that a number leads to and is compared there, so a
-//! slot needs only the number and 32 bits of the key, half of what a map's slot takes. Those bits say where a slot's home
-//! is, so growing and closing gaps look at no record.
+//! Why an own table beside [`crate::map`]: the key is in the record that a number leads to and is compared there, so
+//! a slot needs only the number and 32 bits of the key, half of what a map's slot takes. Those bits say where a
+//! slot's home is, so growing and closing gaps look at no record.
 //!
 //! Open addressing by rows, linear from row to row, in a table that is at most half full (Knuth, The Art of Computer
-//! Programming, volume 3, section 6.4: buckets, and algorithm R for removal). An entry is in its home row, or in the first
-//! one behind it with room; so a search ends at the first row that is not full, and only what goes from a full row leaves
-//! a gap that others may have to close. All but the last three bits of a key choose the row: eight ids in a row, as
-//! traces have them, share a cache line, each where its last bits say; keys that are hashes themselves are spread as they
-//! were. Homes ascend with the bits, whatever the number of rows, so the table grows by a half at a time, in one pass.
+//! Programming, volume 3, section 6.4: buckets, and algorithm R for removal). An entry is in its home row, or in the
+//! first one behind it with room; so a search ends at the first row that is not full, and only what goes from a full
+//! row leaves a gap that others may have to close. All but the last three bits of a key choose the row: eight ids in
+//! a row, as traces have them, share a cache line, each where its last bits say; keys that are hashes themselves are
+//! spread as they were. Homes ascend with the bits, whatever the number of rows, so the table grows by a half at a
+//! time, in one pass.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -14,9 +14,9 @@ use std::time::Duration;
 /// What a NIC carries, bytes a second.
 const LINK: u64 = 100_000_000_000;
 
-/// A flow from a sender to a receiver comes and the oldest goes, on `links` links with `sharing` flows each in the mean.
-/// `limit` is what a flow wants: with a tenth of a link few links are full, without a limit all are, and what is shared
-/// anew is most of the network.
+/// A flow from a sender to a receiver comes and the oldest goes, on `links` links with `sharing` flows each in the
+/// mean. `limit` is what a flow wants: with a tenth of a link few links are full; without a limit all are, and what is
+/// shared anew is most of the network.
 fn network(c: &mut Criterion) {
     let mut group = c.benchmark_group("a flow comes and one goes");
     for (name, links, sharing, limit) in [

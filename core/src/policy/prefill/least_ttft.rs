@@ -8,10 +8,10 @@
 //! infinite if anybody has anything). *Local* cache-aware is the same without fetching.
 //!
 //! Costs depend on a node only through its match and its queue. Nodes with matches of their own are scored one by one.
-//! A crowd that shares a match (or has none) shares its cost too, but for the queues: so it is walked in order of these,
-//! and is done with where no later one of it can win. All crowds are walked together, because a node's crowd is found by
-//! its bits while an order for each crowd would have to be made. The result is that of scoring every node; a test holds
-//! it to that.
+//! A crowd that shares a match (or has none) shares its cost too, but for the queues: so it is walked in order of
+//! these, and is done with where no later one of it can win. All crowds are walked together, because a node's crowd is
+//! found by its bits while an order for each crowd would have to be made. The result is that of scoring every node; a
+//! test holds it to that.
 
 use super::{Placement, PrefillContext, PrefillPolicy};
 use crate::ids::NodeId;
