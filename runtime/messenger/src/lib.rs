@@ -69,6 +69,7 @@ mod shm;
 mod stream;
 mod tcp;
 mod transport;
+pub mod verbs;
 pub mod wire;
 
 pub use blocks::{Blocks, Fetched, Lender, fetch};
