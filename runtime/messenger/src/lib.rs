@@ -81,4 +81,6 @@ pub use secret::Secret;
 pub use shm::Shm;
 pub use stream::{Layout, Sent, Stream};
 pub use tcp::Tcp;
+#[cfg(feature = "rdma")]
+pub use verbs::Verbs;
 pub use transport::{Address, Handler, Later, Link, NoCalls, Notices, Options, Transport};

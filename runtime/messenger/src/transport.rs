@@ -49,6 +49,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `shm:///run/conductor/n0.sock`: a Unix socket on this machine.
     Shm(PathBuf),
+    /// `verbs://192.0.2.1:7000`: where queue pairs are agreed on; bytes go from NIC to NIC (feature `rdma`).
+    Verbs(SocketAddr),
 }
 
 impl fmt::Display for Address {
@@ -56,6 +58,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Shm(path) => write!(f, "shm://{}", path.display()),
+            Self::Verbs(address) => write!(f, "verbs://{address}"),
         }
     }
 }
@@ -67,6 +70,9 @@ impl FromStr for Address {
         let wrong = || Error::Address(text.into());
         if let Some(address) = text.strip_prefix("tcp://") {
             return address.parse().map(Self::Tcp).map_err(|_| wrong());
+        }
+        if let Some(address) = text.strip_prefix("verbs://") {
+            return address.parse().map(Self::Verbs).map_err(|_| wrong());
         }
         let path = text.strip_prefix("shm://").ok_or_else(wrong)?;
         match path.starts_with('/') {

@@ -1,4 +1,4 @@
-//! Two nodes, over either transport.
+//! Two nodes, over any transport.
 
 use conductor_core::ids::NodeId;
 use conductor_messenger::{
@@ -13,9 +13,15 @@ use std::time::Duration;
 pub(crate) enum Kind {
     Tcp,
     Shm,
+    #[cfg(feature = "rdma")]
+    Verbs,
 }
 
+/// Those of this build. With the feature `rdma` the tests need devices: `tests/rdma-vm/` has some.
+#[cfg(not(feature = "rdma"))]
 pub(crate) const KINDS: [Kind; 2] = [Kind::Tcp, Kind::Shm];
+#[cfg(feature = "rdma")]
+pub(crate) const KINDS: [Kind; 3] = [Kind::Tcp, Kind::Shm, Kind::Verbs];
 
 /// Long enough for a busy machine; nothing that works waits for it.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -36,6 +42,12 @@ pub(crate) fn options(node: u16) -> Options {
 pub(crate) async fn node_with(kind: Kind, options: Options, handler: Arc<dyn Handler>) -> Node {
     let folder = tempfile::tempdir().expect("a folder");
     let (transport, notices): (Box<dyn Transport>, Notices) = match kind {
+        #[cfg(feature = "rdma")]
+        Kind::Verbs => {
+            let settings = crate::rdma::settings(options.node);
+            let (verbs, notices) = crate::rdma::bind(options, &settings, handler).await;
+            (Box::new(verbs), notices)
+        }
         Kind::Tcp => {
             let any = "127.0.0.1:0".parse().expect("an address");
             let (tcp, notices) = Tcp::bind(any, options, handler).await.expect("a port");

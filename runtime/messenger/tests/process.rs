@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BYTES: u64 = 16 << 20;
+const BYTES: u64 = 64 << 20;
 
 /// Says what is in its region: the sum of a span's bytes.
 struct Sums(Region);
@@ -32,7 +32,7 @@ impl Handler for Sums {
     }
 }
 
-fn crc32(bytes: &[u8]) -> u64 {
+pub(crate) fn crc32(bytes: &[u8]) -> u64 {
     bytes.iter().fold(7, |sum: u64, &byte| {
         sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
     })
@@ -61,8 +61,16 @@ async fn target(folder: &str) {
     let (tcp, _notices) = Tcp::bind(any, options(1), handler.clone())
         .await
         .expect("a port");
-    let (shm, _more) = Shm::bind(&path, options(1), handler).expect("a socket");
-    for transport in [&tcp as &dyn Transport, &shm] {
+    let (shm, _more) = Shm::bind(&path, options(1), handler.clone()).expect("a socket");
+    // In the order of `Kind`.
+    let mut transports: Vec<&dyn Transport> = vec![&tcp, &shm];
+    #[cfg(feature = "rdma")]
+    let settings = crate::rdma::settings(NodeId(1));
+    #[cfg(feature = "rdma")]
+    let (verbs, _still_more) = crate::rdma::bind(options(1), &settings, handler.clone()).await;
+    #[cfg(feature = "rdma")]
+    transports.push(&verbs);
+    for transport in transports {
         let access = Access {
             window: region.whole(),
             rights: Rights::BOTH,
@@ -113,10 +121,19 @@ fn unhex(text: &str) -> Grant {
 }
 
 /// A child that is killed and waited for when it is dropped.
-struct Peer(
+pub(crate) struct Peer(
     Child,
     #[expect(dead_code, reason = "kept open")] Box<dyn BufRead + Send>,
 );
+
+#[cfg(feature = "rdma")]
+impl Peer {
+    /// Kills it as the kernel would.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("gone");
+    }
+}
 
 impl Drop for Peer {
     fn drop(&mut self) {
@@ -126,7 +143,7 @@ impl Drop for Peer {
 }
 
 /// Starts a peer and gives the lines by which it says that it is ready.
-fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
+pub(crate) fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
     let mut child = Command::new(std::env::current_exe().expect("this binary"))
         .args(["--exact", "process::peer", "--nocapture"])
         .env("MESSENGER_PEER", role)
@@ -143,7 +160,7 @@ fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
     (Peer(child, Box::new(stdout)), ready)
 }
 
-fn address_and_grant(kind: Kind, ready: &[String]) -> (Address, Grant) {
+pub(crate) fn address_and_grant(kind: Kind, ready: &[String]) -> (Address, Grant) {
     let (address, grant) = ready[kind as usize].split_once(' ').expect("two words");
     (address.parse().expect("valid"), unhex(grant))
 }
@@ -153,7 +170,7 @@ fn another_process_sees_what_is_written_and_its_death_ends_what_is_under_way() {
     for kind in KINDS {
         let folder = tempfile::tempdir().expect("a folder");
         let role = format!("target {}", folder.path().display());
-        let (mut peer, ready) = start(&role, 2);
+        let (mut peer, ready) = start(&role, KINDS.len());
         let (address, grant) = address_and_grant(kind, &ready);
         run(async {
             let ours = node(kind, 0).await;

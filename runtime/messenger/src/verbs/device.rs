@@ -33,9 +33,10 @@ use sideway::ibverbs::queue_pair::{
     SetScatterGatherEntry, WorkRequestFlags,
 };
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::Arc;
+use tokio::io::unix::AsyncFd;
 
 /// The receiver's pause before it wants a notice again for which it had no room: 0.64 ms, in the verbs' code.
 const NOT_READY_PAUSE: u8 = 12;
@@ -161,7 +162,7 @@ impl Device {
         })
     }
 
-    /// A queue pair that is not connected yet. It has room for `receives` notices.
+    /// A queue pair that is not connected yet. It has room for `receives` notices; with none, peers reach nothing by it.
     pub(crate) fn pair(&self, sequence: u32, receives: u32) -> Result<Pair, Error> {
         let channel = self.context.create_comp_channel();
         let channel = channel.map_err(|error| self.failed("completion channel", error))?;
@@ -182,12 +183,17 @@ impl Device {
             .setup_recv_cq(GenericCompletionQueue::from(queue.clone()));
         let pair = builder.build();
         let mut pair = pair.map_err(|error| self.failed("queue pair", error))?;
+        // Who only asks gives nothing away.
+        let access = match receives {
+            0 => AccessFlags::LocalWrite,
+            _ => AccessFlags::RemoteRead | AccessFlags::RemoteWrite,
+        };
         let mut attributes = QueuePairAttribute::new();
         attributes
             .setup_state(QueuePairState::Init)
             .setup_pkey_index(0)
             .setup_port(self.number)
-            .setup_access_flags(AccessFlags::RemoteRead | AccessFlags::RemoteWrite);
+            .setup_access_flags(access);
         let modified = pair.modify(&attributes);
         modified.map_err(|error| self.failed("queue pair", error))?;
         let end = End {
@@ -314,9 +320,13 @@ impl Pair {
         self.end
     }
 
-    /// Readable when something has completed since [`Pair::arm`].
-    pub(crate) fn descriptor(&self) -> RawFd {
-        self.channel.as_raw_fd()
+    /// Readable when something has completed since [`Pair::arm`]. A descriptor of its own, which outlives the pair.
+    pub(crate) fn ready(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        // SAFETY: the channel's descriptor is open as long as `self`.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.channel.as_raw_fd()) };
+        let own = borrowed.try_clone_to_owned()?;
+        // SAFETY: an owned descriptor is open until the registration, which owns it, is dropped.
+        Ok(unsafe { AsyncFd::register(own) }?)
     }
 
     /// Posts requests in order with one ring of the bell; the last one reports, and with it all before it.

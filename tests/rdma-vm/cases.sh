@@ -1,0 +1,43 @@
+# Runs in the virtual machine: the cases, one after the other, each in a process of its own.
+export CONDUCTOR_RDMA_VM=1 RUST_BACKTRACE=0
+only=$(cat /payload/only)
+passed=0 failed=0
+
+case_() { # NAME PROGRAM ARGUMENTS
+  name=$1
+  shift
+  case " $only " in "  " | *" $name "*) ;; *) return ;; esac
+  begun=$(cut -d' ' -f1 /proc/uptime)
+  if "$@" > /tmp/said 2>&1; then
+    passed=$((passed + 1)) word=passed
+  else
+    failed=$((failed + 1)) word=FAILED
+  fi
+  took=$(awk "BEGIN { printf \"%.1f\", $(cut -d' ' -f1 /proc/uptime) - $begun }")
+  said=$(grep "^$name: " /tmp/said | head -1)
+  count=$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' /tmp/said)
+  # A name that no test has would pass with none.
+  if [ $word = passed ] && [ "${count:-0}" = 0 ]; then
+    passed=$((passed - 1)) failed=$((failed + 1)) word=FAILED
+  fi
+  echo "$word $name ($took s${count:+, $count tests}) ${said#"$name: "}"
+  [ $word = passed ] || sed 's/^/    /' /tmp/said | tail -40
+}
+
+m() { name=$1; shift; case_ "$name" /payload/messenger --nocapture --test-threads 1 "$@"; }
+
+m write rdma::cases::write
+m read rdma::cases::read
+m streaming stream::layers
+m rkey rdma::cases::rkey rights::
+m events rdma::cases::events notices::
+m dead-peer rdma::cases::dead_peer process::another
+m loss rdma::cases::loss
+m failover rdma::cases::failover
+m endpoints rdma::counted::endpoints
+m leak rdma::counted::leak
+m blocks blocks:: scatter::
+m pressure pressure::
+m faults faults::
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Verbs on a real kernel: builds the messenger's tests with the feature `rdma`, boots a machine with Soft-RoCE devices, and
+# runs them there. One line a case, then `N passed, M failed`; exit code 1 if any failed, or if anything is missing.
+#
+#     tests/rdma-vm/run.sh [CASE...]
+#
+# CONDUCTOR_SKIP_RDMA_VM=1 leaves it out, with a line that says so: nothing else does.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cd "$root"
+
+if [ "${CONDUCTOR_SKIP_RDMA_VM:-}" = 1 ]; then
+  echo "rdma-vm: left out, because CONDUCTOR_SKIP_RDMA_VM=1"
+  exit 0
+fi
+
+# Programs of this script, and what the build of the verbs bindings needs.
+missing=""
+need() { command -v "$1" >/dev/null || [ -e "$1" ] || missing="$missing $2"; }
+need qemu-system-x86_64 qemu-system-x86
+need modinfo kmod
+need cpio cpio
+need xz xz-utils
+need cmake cmake
+ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/x86_64-linux-gnu/libclang*.so* >/dev/null 2>&1 ||
+  missing="$missing libclang-dev"
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+  else
+    echo "rdma-vm: these packages are missing:$missing (CONDUCTOR_SKIP_RDMA_VM=1 leaves these tests out)" >&2
+    exit 1
+  fi
+fi
+
+target=${CARGO_TARGET_DIR:-$root/target}
+base=$target/rdma-vm
+apt-cache show linux-image-amd64 >/dev/null 2>&1 || apt-get update -qq
+"$here/build-base.sh" "$base"
+
+started=$(date +%s)
+built=$(cargo test --locked --no-run -p conductor-messenger --features rdma 2>&1) || {
+  echo "$built" >&2
+  exit 1
+}
+tests=$(sed -n 's/.*tests\/all\.rs (\(.*\))$/\1/p' <<<"$built")
+[ -x "$tests" ] || tests=$root/$tests
+echo "rdma-vm: payload built in $(($(date +%s) - started)) s"
+
+payload=$(mktemp -d)
+trap 'rm -rf "$payload"' EXIT
+strip -o "$payload/messenger" "$tests"
+cp "$here/cases.sh" "$payload/run.sh"
+echo "$*" > "$payload/only"
+
+started=$(date +%s)
+code=0
+"$here/boot.sh" "$base" "$payload" "${TIMEOUT:-240}" || code=$?
+echo "rdma-vm: the machine ran for $(($(date +%s) - started)) s"
+exit "$code"
