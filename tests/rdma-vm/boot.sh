@@ -28,7 +28,7 @@ set +e
 timeout --kill-after=5 "$seconds" qemu-system-x86_64 \
   -M q35 -accel tcg,thread=multi -cpu max -smp 1 -m 1536 -nodefaults -nic none -display none -no-reboot \
   -kernel "$base/vmlinuz" -initrd "$work/initramfs" \
-  -append "console=ttyS0 quiet loglevel=3 panic=-1 rdinit=/init" -serial stdio </dev/null 2>&1 |
+  -append "console=ttyS0 quiet loglevel=3 panic=-1 rcupdate.rcu_expedited=1 mitigations=off rdinit=/init" -serial stdio </dev/null 2>&1 |
   tr -d '\r' | tee "$work/log"
 ended=${PIPESTATUS[0]}
 set -e

@@ -12,7 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BYTES: u64 = 64 << 20;
+const BYTES: u64 = if cfg!(feature = "rdma") { 64 << 20 } else { 16 << 20 };
+/// A peer listens in so many ways.
+pub(crate) const PEERS: usize = if cfg!(feature = "rdma") { 3 } else { 2 };
 
 /// Says what is in its region: the sum of a span's bytes.
 struct Sums(Region);
@@ -54,7 +56,11 @@ fn peer() {
 }
 
 async fn target(folder: &str) {
-    let region = Region::allocate(BYTES, Pages::default()).expect("memory");
+    #[cfg(feature = "rdma")]
+    let pages = crate::rdma::cases::pages();
+    #[cfg(not(feature = "rdma"))]
+    let pages = Pages::default();
+    let region = Region::allocate(BYTES, pages).expect("memory");
     let handler = Arc::new(Sums(region.clone()));
     let any = "127.0.0.1:0".parse().expect("an address");
     let path = Path::new(folder).join("peer.sock");
@@ -170,7 +176,7 @@ fn another_process_sees_what_is_written_and_its_death_ends_what_is_under_way() {
     for kind in KINDS {
         let folder = tempfile::tempdir().expect("a folder");
         let role = format!("target {}", folder.path().display());
-        let (mut peer, ready) = start(&role, KINDS.len());
+        let (mut peer, ready) = start(&role, PEERS);
         let (address, grant) = address_and_grant(kind, &ready);
         run(async {
             let ours = node(kind, 0).await;

@@ -4,7 +4,7 @@
 //! Needs devices. `tests/rdma-vm/` boots a machine with two rails of two, rxe_a - rxe_b and rxe_c - rxe_d, and the cases
 //! here take interfaces down and lose packets on purpose: they refuse to run elsewhere.
 
-mod cases;
+pub(crate) mod cases;
 mod counted;
 
 use conductor_core::ids::NodeId;

@@ -31,8 +31,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Queue pairs of one connection.
 const PAIRS_MAX: usize = 64;
-/// Notices that a pair takes before this node's runtime has looked at the first.
-const RECEIVES: u32 = 64;
+/// Notices that a pair takes before this node's runtime has looked at the first, if the application's queue is as long.
+const RECEIVES_MAX: usize = 64;
 
 /// What is open to peers, by key.
 pub(crate) struct Guests {
@@ -87,17 +87,19 @@ impl Sessions for Reception {
             guests: self.0.clone(),
             node,
             notices: endpoint.notices.clone(),
+            receives: endpoint.options.notices_max.clamp(1, RECEIVES_MAX) as u32,
             pairs: BTreeMap::new(),
         })
     }
 }
 
-/// One connection's pairs, by their numbers.
+/// One connection's pairs, by their ports and numbers.
 struct Guest {
     guests: Arc<Guests>,
     node: NodeId,
     notices: mpsc::Sender<Notice>,
-    pairs: BTreeMap<u32, Hosted>,
+    receives: u32,
+    pairs: BTreeMap<(u8, u32), Hosted>,
 }
 
 /// A pair, until it is closed, and the task that hears its notices.
@@ -126,8 +128,12 @@ impl Session for Guest {
             let tell = match ask {
                 Ask::Ports => Tell::Ports(self.guests.nics.ports()),
                 Ask::Pair { port, end } => Tell::Pair(self.pair(port, end).await?),
-                Ask::Close { number } => {
-                    self.pairs.remove(&number);
+                Ask::Close { port, number } => {
+                    if let Some(hosted) = self.pairs.remove(&(port, number)) {
+                        // A device may take seconds for it when its wire is gone.
+                        let dropped = spawn_blocking(move || drop(hosted)).await;
+                        dropped.map_err(|_| Status::Failed)?;
+                    }
                     Tell::Closed
                 }
                 Ask::Attach { key } => Tell::Window(self.attach(endpoint, Key(key)).await?),
@@ -142,10 +148,10 @@ impl Guest {
         if self.pairs.len() == PAIRS_MAX {
             return Err(Status::TooMany);
         }
-        let nics = self.guests.nics.clone();
+        let (nics, receives) = (self.guests.nics.clone(), self.receives);
         let make = move || {
             let device = nics.devices.get(usize::from(port)).ok_or(Status::Failed)?;
-            let pair = device.pair(sequence(random_u64()), RECEIVES);
+            let pair = device.pair(sequence(random_u64()), receives);
             let mut pair = pair.map_err(|_| Status::Failed)?;
             device.connect(&mut pair, &other).map_err(|_| Status::Failed)?;
             Ok(pair)
@@ -156,7 +162,7 @@ impl Guest {
         let pair = Arc::new(Mutex::new(Some(pair)));
         let hear = hear(pair.clone(), ready, self.node, self.notices.clone());
         let hears = tokio::spawn(hear);
-        self.pairs.insert(end.number, Hosted { pair, hears });
+        self.pairs.insert((port, end.number), Hosted { pair, hears });
         Ok(end)
     }
 

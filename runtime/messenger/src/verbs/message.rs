@@ -38,8 +38,8 @@ pub(crate) enum Ask {
     Ports,
     /// A queue pair, please, at this port, for this end of mine.
     Pair { port: u8, end: End },
-    /// This queue pair (by its number there) is not to receive any further byte.
-    Close { number: u32 },
+    /// This queue pair, by its port and its number there, is not to receive any further byte. (Ports number by themselves.)
+    Close { port: u8, number: u32 },
     /// What does this key open?
     Attach { key: u64 },
 }
@@ -73,8 +73,8 @@ impl Ask {
                 bytes.extend([2, port]);
                 end.encode(&mut bytes);
             }
-            Self::Close { number } => {
-                bytes.push(3);
+            Self::Close { port, number } => {
+                bytes.extend([3, port]);
                 bytes.extend(number.to_le_bytes());
             }
             Self::Attach { key } => {
@@ -94,6 +94,7 @@ impl Ask {
                 end: reader.end()?,
             },
             3 => Self::Close {
+                port: reader.u8()?,
                 number: reader.u32()?,
             },
             4 => Self::Attach { key: reader.u64()? },
@@ -264,7 +265,7 @@ mod tests {
         for ask in [
             Ask::Ports,
             Ask::Pair { port: 1, end: END },
-            Ask::Close { number: 17 },
+            Ask::Close { port: 1, number: 17 },
             Ask::Attach { key: 9 },
         ] {
             let mut bytes = ask.to_bytes();

@@ -26,7 +26,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::{JoinSet, spawn_blocking, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 /// What links and the pool of endpoints want from the task.
@@ -156,10 +156,17 @@ impl Pump {
             }
         }
         // Destroyed first: nothing touches local memory when operations are told that they have ended.
-        self.asks.abort_all();
-        self.open.clear();
+        self.asks.shutdown().await;
+        destroy(std::mem::take(&mut self.open)).await;
         self.tell(Event::Lost);
         self.start.lane.close();
+        // What came too late.
+        self.start.commands.close();
+        while let Some(command) = self.start.commands.recv().await {
+            if let Command::Do(job) = command {
+                let _ = job.tell.send(Err(lost(self.start.node, Why::Lost)));
+            }
+        }
     }
 
     fn submit(&mut self, job: Box<Job>) {
@@ -305,15 +312,16 @@ impl Pump {
 
     fn close(&mut self, path: usize) {
         self.batches[path].clear();
-        // Here first: from now on the device touches nothing of ours for it.
         let Some(open) = self.open[path].take() else {
             return;
         };
-        let number = open.other;
-        drop(open);
         let (lane, limits) = (self.start.lane.clone(), self.limits());
+        let port = self.start.ways[path].port as u8;
         self.asks.spawn(async move {
-            let closed = exchange(&lane, Ask::Close { number }, limits).await;
+            let number = open.other;
+            // Here first: when it is destroyed, the device touches nothing of ours for it.
+            destroy(open).await;
+            let closed = exchange(&lane, Ask::Close { port, number }, limits).await;
             Answered::Closed(path, closed.map(|_| ()))
         });
     }
@@ -369,17 +377,23 @@ impl Pump {
         let Some(job) = self.jobs.remove(&op) else {
             return;
         };
-        let node = self.start.node;
         let result = result.map_err(|why| match why {
             Why::Refused => Error::UnknownKey,
             Why::Overdue => Error::Deadline(job.limit),
-            Why::NoPath => Error::lost(node, "no path to it works"),
-            Why::Lost => Error::lost(node, "the connection ended"),
+            Why::NoPath | Why::Lost => lost(self.start.node, why),
         });
         // Nobody may be waiting any more.
         let _ = job.tell.send(result);
         drop(job.permit);
     }
+}
+
+fn lost(node: NodeId, why: Why) -> Error {
+    let why = match why {
+        Why::NoPath => "no path to it works",
+        _ => "the connection ended",
+    };
+    Error::lost(node, why)
 }
 
 /// A question of this transport over the connection.
@@ -430,6 +444,11 @@ fn request(job: Option<&Box<Job>>, way: Way, part: Part) -> Request<'_> {
             rkey,
         },
     }
+}
+
+/// Drops queue pairs, which a device may take seconds for when its wire is gone.
+async fn destroy<T: Send + 'static>(pairs: T) {
+    spawn_blocking(move || drop(pairs)).await.expect("no panic inside");
 }
 
 /// The next path with an event.

@@ -2,7 +2,7 @@
 
 use super::{bind, counter, settings, shell};
 use crate::common::{LONG, Kind, Node, node, options, pattern, run};
-use crate::process::{Peer, address_and_grant, crc32, start};
+use crate::process::{PEERS, Peer, address_and_grant, crc32, start};
 use conductor_core::ids::NodeId;
 use conductor_messenger::verbs::{Completion, Settings};
 use conductor_messenger::{
@@ -13,6 +13,14 @@ use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 512 * 1024;
+
+/// Huge pages: an emulated processor pins 64 MiB of small ones in seconds.
+pub(crate) fn pages() -> Pages {
+    Pages {
+        huge: true,
+        populate: true,
+    }
+}
 
 /// Blocks here and there, in another order.
 fn blocks(bytes: u64) -> (Vec<Span>, Vec<Span>) {
@@ -51,13 +59,13 @@ async fn sum(link: &Arc<dyn Link>, span: Span) -> Vec<u8> {
 async fn peer(ours: &Node) -> (Peer, Arc<dyn Link>, Grant) {
     let folder = tempfile::tempdir().expect("a folder");
     let role = format!("target {}", folder.path().display());
-    let (peer, ready) = start(&role, 3);
+    let (peer, ready) = start(&role, PEERS);
     let (address, grant) = address_and_grant(Kind::Verbs, &ready);
     (peer, ours.link(&address).await, grant)
 }
 
 fn sixty_four() -> (Region, Vec<u8>) {
-    let region = Region::allocate(64 * MIB, Pages::default()).expect("memory");
+    let region = Region::allocate(64 * MIB, pages()).expect("memory");
     let bytes = pattern(64, (64 * MIB) as usize);
     region.write(0, &bytes);
     (region, bytes)
@@ -71,7 +79,12 @@ fn write_64_mib_to_another_process() {
         let (region, bytes) = sixty_four();
         let spans = blocks(64 * MIB);
         let make = |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
+        let begun = Instant::now();
         move_all(&link, make, &spans).await.expect("written");
+        let first = begun.elapsed();
+        move_all(&link, make, &spans).await.expect("written");
+        let took = (begun.elapsed() - first).as_secs_f64();
+        println!("write: 64 MiB in {took:.1} s, the first time with registration {:.1} s", first.as_secs_f64());
         for (here, there) in spans.0.iter().zip(&spans.1) {
             let block = &bytes[here.offset as usize..][..BLOCK as usize];
             assert_eq!(sum(&link, *there).await, crc32(block).to_le_bytes(), "{there:?}");
@@ -88,7 +101,7 @@ fn read_64_mib_from_another_process() {
         let spans = blocks(64 * MIB);
         let make = |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
         move_all(&link, make, &spans).await.expect("written");
-        let back = Region::allocate(64 * MIB, Pages::default()).expect("memory");
+        let back = Region::allocate(64 * MIB, pages()).expect("memory");
         let make = |here: &[Span], there: &[Span]| Op::read(&back, here, grant, there).expect("valid");
         move_all(&link, make, &spans).await.expect("read");
         assert!(back.to_vec(back.whole()) == bytes, "what was read is what was written");
@@ -117,13 +130,17 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
         let third = theirs.grant(part(2), Rights::WRITE);
         for turn in 0..40 {
             let (grant, at) = if turn % 2 == 0 { (third, 2) } else { (second, 1) };
-            tickets.push((turn, link.submit(write(grant, at)).await.expect("room")));
+            let submitted = link.submit(write(grant, at)).await;
+            tickets.push((turn, submitted));
             if turn == 20 {
                 theirs.transport.revoke(third.key).await.expect("revoked");
             }
         }
         for (turn, ticket) in tickets {
-            let ended = ticket.await;
+            let ended = match ticket {
+                Ok(ticket) => ticket.await,
+                Err(error) => Err(error),
+            };
             match turn % 2 {
                 0 if turn > 20 => assert_eq!(ended, Err(Error::UnknownKey), "{turn}"),
                 0 => assert!(matches!(ended, Ok(()) | Err(Error::UnknownKey)), "{turn}: {ended:?}"),
@@ -140,7 +157,12 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
         let his = theirs.transport.register(&theirs.region, access).expect("within");
         moved(&link, write(his, 3)).await.expect("open");
         theirs.transport.leave(NodeId(0)).await.expect("gone");
-        assert_eq!(moved(&link, write(his, 3)).await, Err(Error::UnknownKey));
+        let mut ended = moved(&link, write(his, 3)).await;
+        if ended.as_ref().is_err_and(Error::is_passing) {
+            // That was the connection's end; this is a new one.
+            ended = moved(&link, write(his, 3)).await;
+        }
+        assert_eq!(ended, Err(Error::UnknownKey));
         moved(&link, write(second, 1)).await.expect("everybody's key is his too");
     });
 }
@@ -189,7 +211,7 @@ fn loss_of_packets_costs_time_and_nothing_else() {
         let (theirs, _notices) = bind(options(1), &only(1, "rxe_b"), Arc::new(NoCalls)).await;
         let (ours, _more) = bind(options(0), &only(0, "rxe_a"), Arc::new(NoCalls)).await;
         let (region, bytes) = sixty_four();
-        let target = Region::allocate(64 * MIB, Pages::default()).expect("memory");
+        let target = Region::allocate(64 * MIB, pages()).expect("memory");
         let access = Access {
             window: target.whole(),
             rights: Rights::BOTH,
@@ -231,11 +253,15 @@ fn failover_to_the_second_rail_and_back() {
             }
             tickets
         };
-        for ticket in turn(1).await {
-            ticket.await.expect("written");
+        // A rail takes what the other one cannot from the moment at which it is open.
+        let (begun, mut both) = (Instant::now(), zero);
+        while both.0 == zero.0 || both.1 == zero.1 {
+            assert!(begun.elapsed() < LONG, "slices go over one rail alone: {zero:?} {both:?}");
+            for ticket in turn(1).await {
+                ticket.await.expect("written");
+            }
+            both = sent();
         }
-        let both = sent();
-        assert!(both.0 > zero.0 && both.1 > zero.1, "slices go over both rails: {zero:?} {both:?}");
 
         let tickets = turn(4).await;
         tokio::task::spawn_blocking(|| shell("/sbin/ip link set va down")).await.expect("down");
