@@ -24,12 +24,14 @@ mod kv;
 mod land;
 mod lend;
 mod peers;
+mod rdma;
 mod send;
 mod server;
 mod step;
 
 pub use body::NodeStatus;
 pub use config::{EngineConfig, NodeConfig, NodeLimits, NodeParts, PartsError};
+pub use rdma::{CompletionKind, RdmaConfig};
 
 use crate::wire::{NodeServer, PeerServer};
 use body::{Body, INBOX_MAX, Inbox, Parts};
@@ -207,7 +209,7 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
     let address = listener.local_addr().map_err(listen)?;
     let messenger_secret = conductor_messenger::Secret::new(secret.as_bytes());
     let options = Options::new(id, messenger_secret);
-    let (transport, notices) = transport(&config.transfer, options).await?;
+    let (transport, notices) = transport(&config, options).await?;
 
     let (inbox, messages) = mpsc::channel(INBOX_MAX);
     let work = compute::spawn(engine, inbox.clone()).map_err(|why| NodeError::System {
@@ -300,11 +302,14 @@ async fn hear_notices(mut notices: Notices, inbox: mpsc::Sender<Inbox>) {
 }
 
 async fn transport(
-    address: &str,
+    config: &NodeConfig,
     options: Options,
 ) -> Result<(Arc<dyn Transport>, Notices), NodeError> {
+    let address = &config.transfer;
     let parsed: Address = address.parse().map_err(|_| {
-        let why = format!("\"{address}\", expected tcp://ADDRESS:PORT or shm:///PATH");
+        let why = format!(
+            "\"{address}\", expected tcp://ADDRESS:PORT, shm:///PATH or verbs://ADDRESS:PORT"
+        );
         wrong("transfer", why)
     })?;
     Ok(match parsed {
@@ -316,7 +321,18 @@ async fn transport(
             let (shm, notices) = Shm::bind(&path, options, Arc::new(NoCalls))?;
             (Arc::new(shm), notices)
         }
-        other => return Err(wrong("transfer", format!("\"{other}\" is not built in"))),
+        #[cfg(feature = "rdma")]
+        Address::Verbs(address) => {
+            let settings = config.rdma.settings()?;
+            let handler = Arc::new(NoCalls);
+            let bound = conductor_messenger::Verbs::bind(address, options, &settings, handler).await;
+            let (verbs, notices) = bound?;
+            (Arc::new(verbs), notices)
+        }
+        other => {
+            let why = format!("\"{other}\", which this build cannot: it has no feature `rdma`");
+            return Err(wrong("transfer", why));
+        }
     })
 }
 

@@ -1,5 +1,5 @@
 # Runs in the virtual machine: the cases, one after the other, each in a process of its own.
-export CONDUCTOR_RDMA_VM=1 RUST_BACKTRACE=0
+export CONDUCTOR_RDMA_VM=1 CONDUCTORD=/payload/conductord RUST_BACKTRACE=0
 only=$(cat /payload/only)
 passed=0 failed=0
 
@@ -40,5 +40,6 @@ m scatter scatter::large scatter::over_verbs
 m fetch blocks::the_longest
 m pressure pressure::one pressure::notices pressure::an_application
 m shutdown faults::another_secret faults::who_shuts faults::a_link_that_closes garbage::
+case_ conductord /payload/processes --nocapture over_rdma
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -40,18 +40,31 @@ base=$target/rdma-vm
 apt-cache show linux-image-amd64 >/dev/null 2>&1 || apt-get update -qq
 "$here/build-base.sh" "$base"
 
-started=$(date +%s)
-built=$(cargo test --locked --no-run -p conductor-messenger --features rdma 2>&1) || {
-  echo "$built" >&2
-  exit 1
+# Builds a test of a package and says where it is.
+build() { # PACKAGE WHAT...
+  local package=$1 said path
+  shift
+  said=$(cargo test --locked --no-run -p "$package" --features rdma "$@" 2>&1) || {
+    echo "$said" >&2
+    exit 1
+  }
+  path=$(sed -n 's/^ *Executable .* (\(.*\))$/\1/p' <<<"$said" | head -1)
+  case $path in /*) echo "$path" ;; *) echo "$root/$path" ;; esac
 }
-tests=$(sed -n 's/.*tests\/all\.rs (\(.*\))$/\1/p' <<<"$built")
-[ -x "$tests" ] || tests=$root/$tests
-echo "rdma-vm: payload built in $(($(date +%s) - started)) s"
-
+started=$(date +%s)
 payload=$(mktemp -d)
 trap 'rm -rf "$payload"' EXIT
-strip -o "$payload/messenger" "$tests"
+units=$(build conductor-messenger --lib)
+messenger=$(build conductor-messenger --test all)
+processes=$(build conductor-runtime --test processes)
+for name in messenger processes; do strip -o "$payload/$name" "${!name}"; done
+strip -o "$payload/conductord" "$target/debug/conductord"
+echo "rdma-vm: payload built in $(($(date +%s) - started)) s"
+
+# What needs no device, with the code that is only there with the feature.
+"$units" -q verbs:: >/dev/null || { "$units" verbs::; exit 1; }
+echo "passed units of verbs on this machine"
+
 cp "$here/cases.sh" "$payload/run.sh"
 echo "$*" > "$payload/only"
 

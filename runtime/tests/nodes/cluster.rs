@@ -88,6 +88,7 @@ impl Setup {
             policy: String::new(),
             secret_file: PathBuf::new(),
             engine: self.engine.clone(),
+            rdma: Default::default(),
             limits: NodeLimits::default(),
         }
     }

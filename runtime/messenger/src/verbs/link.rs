@@ -201,9 +201,9 @@ async fn dial(
 /// the first with the first, and so on), which is used in the first place; all others only if no such pair works.
 fn ways(here: &[bool], preferred: usize, there: &[bool]) -> Vec<Way> {
     let mut ways = Vec::new();
-    for device in 0..here.len() {
-        for port in 0..there.len().min(NICS_MAX) {
-            if here[device] != there[port] {
+    for (device, wire) in here.iter().enumerate() {
+        for (port, other) in there.iter().enumerate().take(NICS_MAX) {
+            if wire != other {
                 continue;
             }
             let far = u8::from(device >= preferred);

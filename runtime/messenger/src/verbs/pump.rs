@@ -224,7 +224,7 @@ impl Pump {
         };
         open.seat.touch();
         let jobs = &self.jobs;
-        let requests = batch.iter().map(|&(number, op, part)| (number, request(jobs.get(&op), way, part)));
+        let requests = batch.iter().map(|&(number, op, part)| (number, request(jobs.get(&op).map(Box::as_ref), way, part)));
         let posted = open.pair.post(requests);
         batch.clear();
         self.batches[path] = batch;
@@ -409,12 +409,12 @@ pub(crate) async fn exchange(
 }
 
 /// What a part is as a work request on a way. A job that is gone, or a notice alone, has no bytes.
-fn request(job: Option<&Box<Job>>, way: Way, part: Part) -> Request<'_> {
+fn request(job: Option<&Job>, way: Way, part: Part) -> Request<'_> {
     let immediate = |job: &Job| job.op.immediate.map(|word| word as u32);
     let (Some(job), Part::Slice(_) | Part::Only) = (job, part) else {
         let word = job.filter(|_| part == Part::Notice);
         return Request::Empty {
-            immediate: word.and_then(|job| immediate(job)),
+            immediate: word.and_then(immediate),
         };
     };
     let place = match part {
