@@ -325,7 +325,8 @@ async fn transport(
         Address::Verbs(address) => {
             let settings = config.rdma.settings()?;
             let handler = Arc::new(NoCalls);
-            let bound = conductor_messenger::Verbs::bind(address, options, &settings, handler).await;
+            let bound =
+                conductor_messenger::Verbs::bind(address, options, &settings, handler).await;
             let (verbs, notices) = bound?;
             (Arc::new(verbs), notices)
         }

@@ -40,6 +40,6 @@ m scatter scatter::large scatter::over_verbs
 m fetch blocks::the_longest
 m pressure pressure::one pressure::notices pressure::an_application
 m shutdown faults::another_secret faults::who_shuts faults::a_link_that_closes garbage::
-case_ conductord /payload/processes --nocapture over_rdma
+case_ disaggregated /payload/processes --nocapture over_rdma
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

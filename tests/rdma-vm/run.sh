@@ -70,6 +70,6 @@ echo "$*" > "$payload/only"
 
 started=$(date +%s)
 code=0
-"$here/boot.sh" "$base" "$payload" "${TIMEOUT:-240}" || code=$?
+"$here/boot.sh" "$base" "$payload" "${TIMEOUT:-300}" || code=$?
 echo "rdma-vm: the machine ran for $(($(date +%s) - started)) s"
 exit "$code"

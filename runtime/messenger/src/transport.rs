@@ -1,14 +1,14 @@
 //! The seam: what every way to move blocks offers, with the meaning that RDMA gives to it.
 //!
-//! | here | TCP | shared memory | verbs (to come) |
+//! | here | TCP | shared memory | verbs |
 //! |---|---|---|---|
-//! | [`Transport::register`] | a key in a table | the same | a memory region or window, an rkey per NIC |
-//! | [`Grant`] | told over the control plane | the same | the same: the rkeys are asked for at the key's first use |
-//! | [`Link`] | a few connections, opened when used | one Unix socket, the peer's file mapped | a few queue pairs |
+//! | [`Transport::register`] | a key in a table | the same | the same; at first use a memory region per NIC |
+//! | [`Grant`] | told over the control plane | the same | the same: rkeys are asked for at the key's first use |
+//! | [`Link`] | a few connections, opened when used | one Unix socket, the peer's file mapped | a TCP connection, queue pairs when used |
 //! | write | frame, bytes, ack | a copy by the initiator | `RDMA_WRITE`, one per remote span |
 //! | read | frame, then the bytes | a copy by the initiator | `RDMA_READ` |
-//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a `SEND` behind |
-//! | call | a frame | a frame | `SEND` both ways |
+//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a frame behind |
+//! | call | a frame | a frame | a frame, over TCP |
 //! | revoke | no further byte is received | a shared word is closed | the region is deregistered |
 //!
 //! **What holds for all of them.**

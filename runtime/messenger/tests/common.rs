@@ -116,13 +116,16 @@ pub(crate) fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|_| step()).collect()
 }
 
-/// Runs a test on two threads, within a minute.
+/// A minute; on an emulated processor more.
+const LIMIT: Duration = Duration::from_secs(if cfg!(feature = "rdma") { 200 } else { 60 });
+
+/// Runs a test on two threads, within a limit.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    let limited = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+    let limited = async { tokio::time::timeout(LIMIT, test).await };
     runtime.block_on(limited).expect("the test ends");
 }

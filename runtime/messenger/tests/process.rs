@@ -12,7 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BYTES: u64 = if cfg!(feature = "rdma") { 64 << 20 } else { 16 << 20 };
+const BYTES: u64 = if cfg!(feature = "rdma") {
+    64 << 20
+} else {
+    16 << 20
+};
 /// A peer listens in so many ways.
 pub(crate) const PEERS: usize = if cfg!(feature = "rdma") { 3 } else { 2 };
 

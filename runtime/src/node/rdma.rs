@@ -89,7 +89,8 @@ mod tests {
         let parse = |text: &str| toml::from_str::<RdmaConfig>(text);
         let nothing = parse("").expect("a table").settings();
         assert_eq!(nothing, Ok(Settings::default()));
-        let text = "devices = [\"mlx5_0\"]\ntraffic_class = 106\ncompletion = \"polling\"\nmtu = 1024";
+        let text =
+            "devices = [\"mlx5_0\"]\ntraffic_class = 106\ncompletion = \"polling\"\nmtu = 1024";
         let settings = parse(text).expect("a table").settings().expect("valid");
         assert_eq!(settings.devices, ["mlx5_0"]);
         assert_eq!((settings.traffic_class, settings.mtu), (106, Some(1024)));
@@ -97,6 +98,9 @@ mod tests {
         let why = parse("retries = 7").expect("a table").settings();
         let why = why.expect_err("too many").to_string();
         assert!(why.contains("retries: 7, expected 0 to 6"), "{why}");
-        assert!(parse("device = \"mlx5_0\"").is_err(), "unknown keys are errors");
+        assert!(
+            parse("device = \"mlx5_0\"").is_err(),
+            "unknown keys are errors"
+        );
     }
 }

@@ -7,8 +7,8 @@
 use super::greeting::{self, Caller};
 use super::inbox::{Broken, Inbox};
 use super::serve::{Served, Slots, serve};
-use super::socket::Socket;
 use super::session::Sessions;
+use super::socket::Socket;
 use crate::keys::Keys;
 use crate::op::Notice;
 use crate::transport::{Handler, Notices, Options};

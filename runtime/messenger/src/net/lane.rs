@@ -30,7 +30,10 @@ pub(crate) enum Work {
     Notice(u64),
     Call(Vec<u8>),
     /// A question of the transport itself.
-    #[cfg_attr(not(feature = "rdma"), expect(dead_code, reason = "only verbs has such questions"))]
+    #[cfg_attr(
+        not(feature = "rdma"),
+        expect(dead_code, reason = "only verbs has such questions")
+    )]
     Exchange(Vec<u8>),
     Attach(Key),
     Ping,

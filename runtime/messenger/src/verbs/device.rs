@@ -52,10 +52,16 @@ pub(crate) fn library() -> Result<Vec<String>, String> {
             while let Some(deeper) = cause.source() {
                 cause = deeper;
             }
-            let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            let code = cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::raw_os_error);
             Err(match code {
-                Some(libc::EOPNOTSUPP) => "libibverbs.so.1 cannot be loaded (package libibverbs1)".into(),
-                Some(libc::ENOSYS) => "the kernel has no RDMA (module ib_uverbs is not loaded)".into(),
+                Some(libc::EOPNOTSUPP) => {
+                    "libibverbs.so.1 cannot be loaded (package libibverbs1)".into()
+                }
+                Some(libc::ENOSYS) => {
+                    "the kernel has no RDMA (module ib_uverbs is not loaded)".into()
+                }
                 _ => format!("no list of devices: {cause}"),
             })
         }
@@ -82,7 +88,10 @@ impl Device {
     /// Opens the port of a NIC that sysfs has shown.
     pub(crate) fn open(nic: &Nic, settings: &Settings) -> Result<Self, Error> {
         let failed = |what: &str, why: &dyn std::fmt::Display| {
-            Error::system("RDMA", format!("{} port {}: {what}: {why}", nic.name, nic.port))
+            Error::system(
+                "RDMA",
+                format!("{} port {}: {what}: {why}", nic.name, nic.port),
+            )
         };
         let list = DeviceList::new();
         let list = list.map_err(|_| Error::system("RDMA", library().err().unwrap_or_default()))?;
@@ -95,7 +104,9 @@ impl Device {
         let port = port.map_err(|error| failed("asking for its state", &error))?;
         let gid = nic.gid(settings.gid_index);
         let gid = gid.ok_or_else(|| failed("address", &"no fitting entry in its GID table"))?;
-        let domain = context.alloc_pd().map_err(|error| failed("protection domain", &error))?;
+        let domain = context
+            .alloc_pd()
+            .map_err(|error| failed("protection domain", &error))?;
         let limit = |most: i32| u32::try_from(most).unwrap_or(0).max(1);
         let pieces = limit(attributes.max_sge()).min(settings.pieces.into());
         let reads = limit(attributes.max_qp_rd_atom()).min(settings.reads.into());

@@ -144,6 +144,12 @@ mod tests {
         let (third, ()) = tokio::join!(seat(3), give_up);
         assert!(third.is_some());
         let now = Instant::now();
-        assert!(endpoints.seat(id(4), owner.downgrade(), now).await.is_none(), "nobody gives up");
+        assert!(
+            endpoints
+                .seat(id(4), owner.downgrade(), now)
+                .await
+                .is_none(),
+            "nobody gives up"
+        );
     }
 }

@@ -54,11 +54,16 @@ impl Guests {
             let mut memory = self.memory.lock().expect("no panic inside");
             let unknown = memory.keys().filter(|&&key| !keys.knows(key));
             let unknown: Vec<Key> = unknown.copied().collect();
-            unknown.iter().filter_map(|key| memory.remove(key)).collect()
+            unknown
+                .iter()
+                .filter_map(|key| memory.remove(key))
+                .collect()
         };
         if !gone.is_empty() {
             // Devices may take their time; a panic would be the library's, and is not hidden.
-            spawn_blocking(move || drop(gone)).await.expect("deregistered");
+            spawn_blocking(move || drop(gone))
+                .await
+                .expect("deregistered");
         }
     }
 
@@ -153,7 +158,9 @@ impl Guest {
             let device = nics.devices.get(usize::from(port)).ok_or(Status::Failed)?;
             let pair = device.pair(sequence(random_u64()), receives);
             let mut pair = pair.map_err(|_| Status::Failed)?;
-            device.connect(&mut pair, &other).map_err(|_| Status::Failed)?;
+            device
+                .connect(&mut pair, &other)
+                .map_err(|_| Status::Failed)?;
             Ok(pair)
         };
         let pair = spawn_blocking(make).await.map_err(|_| Status::Failed)??;
@@ -162,7 +169,8 @@ impl Guest {
         let pair = Arc::new(Mutex::new(Some(pair)));
         let hear = hear(pair.clone(), ready, self.node, self.notices.clone());
         let hears = tokio::spawn(hear);
-        self.pairs.insert((port, end.number), Hosted { pair, hears });
+        self.pairs
+            .insert((port, end.number), Hosted { pair, hears });
         Ok(end)
     }
 
@@ -172,7 +180,9 @@ impl Guest {
             let (guests, window) = (self.guests.clone(), window.clone());
             spawn_blocking(move || guests.open(key, &window)).await
         };
-        let rkeys = opened.map_err(|_| Status::Failed)?.map_err(|_| Status::Failed)?;
+        let rkeys = opened
+            .map_err(|_| Status::Failed)?
+            .map_err(|_| Status::Failed)?;
         if !endpoint.keys.knows(key) {
             // Taken back meanwhile, and who did that may not have found the registration.
             self.guests.forget(&endpoint.keys).await;

@@ -265,7 +265,10 @@ mod tests {
         for ask in [
             Ask::Ports,
             Ask::Pair { port: 1, end: END },
-            Ask::Close { port: 1, number: 17 },
+            Ask::Close {
+                port: 1,
+                number: 17,
+            },
             Ask::Attach { key: 9 },
         ] {
             let mut bytes = ask.to_bytes();

@@ -86,7 +86,10 @@ fn select(
 ) -> Result<(Vec<Nic>, usize), Error> {
     let wrong = |why: String| Err(Error::system("RDMA", why));
     let all = names(&found);
-    let mut nics: Vec<Nic> = found.into_iter().filter(|nic| nic.port == settings.port).collect();
+    let mut nics: Vec<Nic> = found
+        .into_iter()
+        .filter(|nic| nic.port == settings.port)
+        .collect();
     if settings.devices.is_empty() {
         nics.retain(|nic| nic.active && nic.gid(settings.gid_index).is_some());
         nics.truncate(NICS_MAX);
@@ -95,18 +98,25 @@ fn select(
         for name in &settings.devices {
             let Some(nic) = nics.iter().find(|nic| nic.name == *name) else {
                 let port = settings.port;
-                return wrong(format!("no device {name} with a port {port}; there are: {all}"));
+                return wrong(format!(
+                    "no device {name} with a port {port}; there are: {all}"
+                ));
             };
             named.push(nic.clone());
         }
         if named.len() > NICS_MAX {
-            return wrong(format!("{} devices, expected {NICS_MAX} at most", named.len()));
+            return wrong(format!(
+                "{} devices, expected {NICS_MAX} at most",
+                named.len()
+            ));
         }
         nics = named;
     }
     if nics.is_empty() {
         let port = settings.port;
-        return wrong(format!("no device whose port {port} is active; there are: {all}"));
+        return wrong(format!(
+            "no device whose port {port} is active; there are: {all}"
+        ));
     }
     let near = match settings.numa {
         Some(node) => Near::Node(node, distances(node)),
@@ -120,7 +130,9 @@ fn select(
 
 fn names(nics: &[Nic]) -> String {
     let state = |nic: &Nic| if nic.active { "active" } else { "not active" };
-    let each = nics.iter().map(|nic| format!("{} port {} ({})", nic.name, nic.port, state(nic)));
+    let each = nics
+        .iter()
+        .map(|nic| format!("{} port {} ({})", nic.name, nic.port, state(nic)));
     let names: Vec<String> = each.collect();
     match names.is_empty() {
         true => "none".into(),
@@ -151,21 +163,37 @@ mod tests {
 
     #[test]
     fn active_ones_are_taken_near_ones_first_and_what_is_missing_is_named() {
-        let found = || vec![nic("a", true, Some(1)), nic("b", false, Some(0)), nic("c", true, Some(0))];
+        let found = || {
+            vec![
+                nic("a", true, Some(1)),
+                nic("b", false, Some(0)),
+                nic("c", true, Some(0)),
+            ]
+        };
         let distances = |_| vec![10, 21];
         let near = Settings {
             numa: Some(0),
             ..Settings::default()
         };
         let (taken, preferred) = select(found(), &near, distances).expect("two");
-        assert_eq!((taken[0].name.as_str(), taken[1].name.as_str(), preferred), ("c", "a", 1));
+        assert_eq!(
+            (taken[0].name.as_str(), taken[1].name.as_str(), preferred),
+            ("c", "a", 1)
+        );
         let named = Settings {
             devices: vec!["c".into(), "d".into()],
             ..Settings::default()
         };
-        let why = select(found(), &named, distances).expect_err("no d").to_string();
-        assert!(why.contains("no device d with a port 1; there are: a port 1 (active), b"), "{why}");
-        let why = select(Vec::new(), &near, distances).expect_err("none").to_string();
+        let why = select(found(), &named, distances)
+            .expect_err("no d")
+            .to_string();
+        assert!(
+            why.contains("no device d with a port 1; there are: a port 1 (active), b"),
+            "{why}"
+        );
+        let why = select(Vec::new(), &near, distances)
+            .expect_err("none")
+            .to_string();
         assert!(why.ends_with("there are: none"), "{why}");
     }
 }

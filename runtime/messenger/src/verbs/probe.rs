@@ -33,14 +33,20 @@ fn line(nic: &Nic) -> String {
         }
         None => "no usable GID".into(),
     };
-    format!("RDMA: {} port {}: {state}, {wire}, {numa}, {gid}", nic.name, nic.port)
+    format!(
+        "RDMA: {} port {}: {state}, {wire}, {numa}, {gid}",
+        nic.name, nic.port
+    )
 }
 
 #[cfg(not(feature = "rdma"))]
 fn verdict(nics: &[Nic]) -> String {
     match nics.is_empty() {
         true => "RDMA: no device; KV goes over shared memory or TCP".into(),
-        false => "RDMA: not used: this build has no feature `rdma`; KV goes over shared memory or TCP".into(),
+        false => {
+            "RDMA: not used: this build has no feature `rdma`; KV goes over shared memory or TCP"
+                .into()
+        }
     }
 }
 
@@ -49,7 +55,10 @@ fn verdict(nics: &[Nic]) -> String {
     match super::device::library() {
         Err(why) => format!("RDMA: cannot be used: {why}; KV goes over shared memory or TCP"),
         Ok(_) if nics.is_empty() => "RDMA: no device; KV goes over shared memory or TCP".into(),
-        Ok(names) => format!("RDMA: libibverbs knows {}; KV can go over verbs://ADDRESS:PORT", names.join(", ")),
+        Ok(names) => format!(
+            "RDMA: libibverbs knows {}; KV can go over verbs://ADDRESS:PORT",
+            names.join(", ")
+        ),
     }
 }
 
@@ -62,7 +71,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let lines = probe(folder.path());
         assert_eq!(lines.len(), 1);
-        assert!(lines[0].contains("KV goes over shared memory or TCP"), "{lines:?}");
+        assert!(
+            lines[0].contains("KV goes over shared memory or TCP"),
+            "{lines:?}"
+        );
         let port = folder.path().join("class/infiniband/mlx5_0/ports/1");
         std::fs::create_dir_all(port.join("gids")).expect("made");
         std::fs::write(port.join("state"), "4: ACTIVE\n").expect("written");

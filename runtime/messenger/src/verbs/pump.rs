@@ -172,7 +172,11 @@ impl Pump {
     fn submit(&mut self, job: Box<Job>) {
         let op = OpId(self.last);
         self.last += 1;
-        let notice = match job.op.immediate.filter(|_| job.op.direction == Direction::Write) {
+        let notice = match job
+            .op
+            .immediate
+            .filter(|_| job.op.direction == Direction::Write)
+        {
             None => Notice::None,
             Some(immediate) if immediate >> 32 == 0 => Notice::Wire,
             Some(_) => Notice::Connection,
@@ -224,7 +228,9 @@ impl Pump {
         };
         open.seat.touch();
         let jobs = &self.jobs;
-        let requests = batch.iter().map(|&(number, op, part)| (number, request(jobs.get(&op).map(Box::as_ref), way, part)));
+        let requests = batch.iter().map(|&(number, op, part)| {
+            (number, request(jobs.get(&op).map(Box::as_ref), way, part))
+        });
         let posted = open.pair.post(requests);
         batch.clear();
         self.batches[path] = batch;
@@ -448,7 +454,9 @@ fn request(job: Option<&Job>, way: Way, part: Part) -> Request<'_> {
 
 /// Drops queue pairs, which a device may take seconds for when its wire is gone.
 async fn destroy<T: Send + 'static>(pairs: T) {
-    spawn_blocking(move || drop(pairs)).await.expect("no panic inside");
+    spawn_blocking(move || drop(pairs))
+        .await
+        .expect("no panic inside");
 }
 
 /// The next path with an event.

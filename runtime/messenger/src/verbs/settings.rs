@@ -200,7 +200,11 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.path_mtu(4096, 1024), 1024);
         assert_eq!(settings.path_mtu(4096, 4096), 4096);
-        assert_eq!(settings.path_mtu(1500, 4096), 1024, "not a size that verbs know");
+        assert_eq!(
+            settings.path_mtu(1500, 4096),
+            1024,
+            "not a size that verbs know"
+        );
         let small = Settings {
             mtu: Some(512),
             ..settings

@@ -139,7 +139,9 @@ fn names(folder: &Path) -> Vec<String> {
 pub fn distances(root: &Path, node: u32) -> Vec<u32> {
     let file = root.join(format!("devices/system/node/node{node}/distance"));
     let text = text(&file).unwrap_or_default();
-    let numbers = text.split_whitespace().map(|word| word.parse().unwrap_or(u32::MAX));
+    let numbers = text
+        .split_whitespace()
+        .map(|word| word.parse().unwrap_or(u32::MAX));
     numbers.collect()
 }
 
@@ -182,7 +184,9 @@ pub fn choose(nics: &[Nic], near: &Near) -> Choice {
     let Some(nearest) = order.first().map(|&place| far(&nics[place])) else {
         return Choice::default();
     };
-    let (preferred, secondary) = order.into_iter().partition(|&place| far(&nics[place]) == nearest);
+    let (preferred, secondary) = order
+        .into_iter()
+        .partition(|&place| far(&nics[place]) == nearest);
     Choice {
         preferred,
         secondary,
@@ -304,7 +308,12 @@ mod tests {
         let fake = Fake::new();
         fake.nic("far", "0000:00:05.0/0000:80:00.0", "1", "4: ACTIVE");
         fake.nic("same-root", "0000:00:02.0/0000:30:00.0", "0", "4: ACTIVE");
-        fake.nic("same-switch", "0000:00:01.0/0000:10:00.0/0000:12:00.0", "0", "4: ACTIVE");
+        fake.nic(
+            "same-switch",
+            "0000:00:01.0/0000:10:00.0/0000:12:00.0",
+            "0",
+            "4: ACTIVE",
+        );
         let nics = fake.nics();
         let switch = "devices/pci0000:00/0000:00:01.0/0000:10:00.0/0000:11:00.0";
         let gpu = fake.0.path().join(switch);

@@ -1,8 +1,8 @@
 //! Frames from bytes and into bytes.
 
 use super::{
-    Attached, Challenge, EXCHANGE_MAX, Frame, HEAD_BYTES, Head, Hello, MESSAGE_MAX, Malformed, Read, Reader,
-    Refusal, SPANS_MAX, Status, Write,
+    Attached, Challenge, EXCHANGE_MAX, Frame, HEAD_BYTES, Head, Hello, MESSAGE_MAX, Malformed,
+    Read, Reader, Refusal, SPANS_MAX, Status, Write,
 };
 use crate::region::Span;
 

@@ -1,7 +1,7 @@
 //! Transfers in good and in bad weather, each named after what it shows.
 
 use super::{bind, counter, settings, shell};
-use crate::common::{LONG, Kind, Node, node, options, pattern, run};
+use crate::common::{Kind, LONG, Node, node, options, pattern, run};
 use crate::process::{PEERS, Peer, address_and_grant, crc32, start};
 use conductor_core::ids::NodeId;
 use conductor_messenger::verbs::{Completion, Settings};
@@ -78,16 +78,24 @@ fn write_64_mib_to_another_process() {
         let (_peer, link, grant) = peer(&ours).await;
         let (region, bytes) = sixty_four();
         let spans = blocks(64 * MIB);
-        let make = |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
+        let make =
+            |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
         let begun = Instant::now();
         move_all(&link, make, &spans).await.expect("written");
         let first = begun.elapsed();
         move_all(&link, make, &spans).await.expect("written");
         let took = (begun.elapsed() - first).as_secs_f64();
-        println!("write: 64 MiB in {took:.1} s, the first time with registration {:.1} s", first.as_secs_f64());
+        println!(
+            "write: 64 MiB in {took:.1} s, the first time with registration {:.1} s",
+            first.as_secs_f64()
+        );
         for (here, there) in spans.0.iter().zip(&spans.1) {
             let block = &bytes[here.offset as usize..][..BLOCK as usize];
-            assert_eq!(sum(&link, *there).await, crc32(block).to_le_bytes(), "{there:?}");
+            assert_eq!(
+                sum(&link, *there).await,
+                crc32(block).to_le_bytes(),
+                "{there:?}"
+            );
         }
     });
 }
@@ -99,12 +107,17 @@ fn read_64_mib_from_another_process() {
         let (_peer, link, grant) = peer(&ours).await;
         let (region, bytes) = sixty_four();
         let spans = blocks(64 * MIB);
-        let make = |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
+        let make =
+            |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
         move_all(&link, make, &spans).await.expect("written");
         let back = Region::allocate(64 * MIB, pages()).expect("memory");
-        let make = |here: &[Span], there: &[Span]| Op::read(&back, here, grant, there).expect("valid");
+        let make =
+            |here: &[Span], there: &[Span]| Op::read(&back, here, grant, there).expect("valid");
         move_all(&link, make, &spans).await.expect("read");
-        assert!(back.to_vec(back.whole()) == bytes, "what was read is what was written");
+        assert!(
+            back.to_vec(back.whole()) == bytes,
+            "what was read is what was written"
+        );
     });
 }
 
@@ -114,22 +127,35 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
         let (ours, theirs) = (node(Kind::Verbs, 0).await, node(Kind::Verbs, 1).await);
         let link = ours.link(theirs.transport.address()).await;
         let part = |at: u64| Span::new(at * MIB, MIB);
-        let (first, second) = (theirs.grant(part(0), Rights::WRITE), theirs.grant(part(1), Rights::BOTH));
-        let write = |grant, at| Op::write(&ours.region, [part(0)], grant, [part(at)]).expect("valid");
+        let (first, second) = (
+            theirs.grant(part(0), Rights::WRITE),
+            theirs.grant(part(1), Rights::BOTH),
+        );
+        let write =
+            |grant, at| Op::write(&ours.region, [part(0)], grant, [part(at)]).expect("valid");
         moved(&link, write(first, 0)).await.expect("open");
         theirs.transport.revoke(first.key).await.expect("revoked");
         // This link has its rkey still, and does not know: the peer's device refuses.
         ours.region.write(0, &[7; 4096]);
         assert_eq!(moved(&link, write(first, 0)).await, Err(Error::UnknownKey));
-        assert!(theirs.region.to_vec(Span::new(0, 4096)) == [0; 4096], "nothing was written");
-        moved(&link, write(second, 1)).await.expect("another key is open");
+        assert!(
+            theirs.region.to_vec(Span::new(0, 4096)) == [0; 4096],
+            "nothing was written"
+        );
+        moved(&link, write(second, 1))
+            .await
+            .expect("another key is open");
         assert!(theirs.region.to_vec(Span::new(MIB, 4096)) == [7; 4096]);
 
         // In the middle of things: what cannot be done any more says so, what can is done.
         let mut tickets = Vec::new();
         let third = theirs.grant(part(2), Rights::WRITE);
         for turn in 0..40 {
-            let (grant, at) = if turn % 2 == 0 { (third, 2) } else { (second, 1) };
+            let (grant, at) = if turn % 2 == 0 {
+                (third, 2)
+            } else {
+                (second, 1)
+            };
             let submitted = link.submit(write(grant, at)).await;
             tickets.push((turn, submitted));
             if turn == 20 {
@@ -143,7 +169,10 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
             };
             match turn % 2 {
                 0 if turn > 20 => assert_eq!(ended, Err(Error::UnknownKey), "{turn}"),
-                0 => assert!(matches!(ended, Ok(()) | Err(Error::UnknownKey)), "{turn}: {ended:?}"),
+                0 => assert!(
+                    matches!(ended, Ok(()) | Err(Error::UnknownKey)),
+                    "{turn}: {ended:?}"
+                ),
                 _ => assert_eq!(ended, Ok(()), "{turn}"),
             }
         }
@@ -154,7 +183,10 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
             rights: Rights::WRITE,
             node: Some(NodeId(0)),
         };
-        let his = theirs.transport.register(&theirs.region, access).expect("within");
+        let his = theirs
+            .transport
+            .register(&theirs.region, access)
+            .expect("within");
         moved(&link, write(his, 3)).await.expect("open");
         theirs.transport.leave(NodeId(0)).await.expect("gone");
         let mut ended = moved(&link, write(his, 3)).await;
@@ -163,7 +195,9 @@ fn rkey_that_is_taken_back_opens_nothing_and_the_link_goes_on() {
             ended = moved(&link, write(his, 3)).await;
         }
         assert_eq!(ended, Err(Error::UnknownKey));
-        moved(&link, write(second, 1)).await.expect("everybody's key is his too");
+        moved(&link, write(second, 1))
+            .await
+            .expect("everybody's key is his too");
     });
 }
 
@@ -191,7 +225,10 @@ fn dead_peer_ends_what_is_under_way() {
                 }
             }
         }
-        assert!(lost > 0 && begun.elapsed() < Duration::from_secs(20), "{lost}");
+        assert!(
+            lost > 0 && begun.elapsed() < Duration::from_secs(20),
+            "{lost}"
+        );
         let op = Op::write(&region, &here[..1], grant, &there[..1]).expect("valid");
         let again = moved(&link, op).await;
         assert!(matches!(again, Err(Error::Connect { .. })), "{again:?}");
@@ -200,8 +237,11 @@ fn dead_peer_ends_what_is_under_way() {
 
 #[test]
 fn loss_of_packets_costs_time_and_nothing_else() {
-    shell("/sbin/tc qdisc add dev va root netem loss 0.2%; /sbin/tc qdisc add dev vb root netem loss 0.2%");
-    let retries = || counter("rxe_a", "completer_retry_err") + counter("rxe_b", "out_of_seq_request");
+    shell(
+        "/sbin/tc qdisc add dev va root netem loss 0.2%; /sbin/tc qdisc add dev vb root netem loss 0.2%",
+    );
+    let retries =
+        || counter("rxe_a", "completer_retry_err") + counter("rxe_b", "out_of_seq_request");
     let before = retries();
     run(async {
         let only = |number, device: &str| Settings {
@@ -220,7 +260,8 @@ fn loss_of_packets_costs_time_and_nothing_else() {
         let grant = theirs.register(&target, access).expect("within");
         let link = ours.connect(theirs.address()).await.expect("a link");
         let spans = blocks(64 * MIB);
-        let make = |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
+        let make =
+            |here: &[Span], there: &[Span]| Op::write(&region, here, grant, there).expect("valid");
         move_all(&link, make, &spans).await.expect("written");
         for (here, there) in spans.0.iter().zip(&spans.1) {
             let block = &bytes[here.offset as usize..][..BLOCK as usize];
@@ -256,7 +297,10 @@ fn failover_to_the_second_rail_and_back() {
         // A rail takes what the other one cannot from the moment at which it is open.
         let (begun, mut both) = (Instant::now(), zero);
         while both.0 == zero.0 || both.1 == zero.1 {
-            assert!(begun.elapsed() < LONG, "slices go over one rail alone: {zero:?} {both:?}");
+            assert!(
+                begun.elapsed() < LONG,
+                "slices go over one rail alone: {zero:?} {both:?}"
+            );
             for ticket in turn(1).await {
                 ticket.await.expect("written");
             }
@@ -264,12 +308,17 @@ fn failover_to_the_second_rail_and_back() {
         }
 
         let tickets = turn(4).await;
-        tokio::task::spawn_blocking(|| shell("/sbin/ip link set va down")).await.expect("down");
+        tokio::task::spawn_blocking(|| shell("/sbin/ip link set va down"))
+            .await
+            .expect("down");
         let begun = Instant::now();
         for ticket in tickets {
             ticket.await.expect("written over the other rail");
         }
-        println!("failover: all was there {:.1} s after the device went", begun.elapsed().as_secs_f64());
+        println!(
+            "failover: all was there {:.1} s after the device went",
+            begun.elapsed().as_secs_f64()
+        );
         for (here, there) in here.iter().zip(&there) {
             let block = &bytes[here.offset as usize..][..BLOCK as usize];
             assert!(theirs.region.to_vec(*there) == block, "{there:?}");
@@ -317,17 +366,26 @@ fn events_and_polling_complete_the_same() {
                 // Small immediates go with the bytes, large ones over the connection.
                 let immediate = turn | (turn % 2) << 40;
                 let op = Op::write(&here, [span], grant, [span]).expect("valid");
-                moved(&link, op.with_immediate(immediate)).await.expect("written");
+                moved(&link, op.with_immediate(immediate))
+                    .await
+                    .expect("written");
                 let notice = notices.next().await.expect("open");
                 assert_eq!((notice.node, notice.immediate), (NodeId(0), immediate));
-                assert!(there.to_vec(span) == here.to_vec(span), "visible before its notice");
+                assert!(
+                    there.to_vec(span) == here.to_vec(span),
+                    "visible before its notice"
+                );
             }
             // By events an idle link costs nothing: no processor time while nothing happens.
             let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
             let before = cpu();
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let used = cpu().tv_nsec - before.tv_nsec + 1_000_000_000 * (cpu().tv_sec - before.tv_sec);
-            assert!(used < 250_000_000, "{completion:?}: {used} ns of processor time in 500 ms of nothing");
+            let used =
+                cpu().tv_nsec - before.tv_nsec + 1_000_000_000 * (cpu().tv_sec - before.tv_sec);
+            assert!(
+                used < 250_000_000,
+                "{completion:?}: {used} ns of processor time in 500 ms of nothing"
+            );
         });
     }
 }

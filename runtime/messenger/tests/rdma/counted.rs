@@ -19,7 +19,9 @@ fn resources() -> Vec<(String, u64)> {
             *total += count.unwrap_or(0);
         }
     }
-    let named = totals.into_iter().map(|(name, total)| (name.to_owned(), total));
+    let named = totals
+        .into_iter()
+        .map(|(name, total)| (name.to_owned(), total));
     named.collect()
 }
 
@@ -58,8 +60,15 @@ fn leak_of_nothing_over_1000_connections() {
             let grant = theirs.register(&target, access).expect("within");
             let link = ours.connect(theirs.address()).await.expect("a link");
             let op = Op::write(&region, [span], grant, [span]).expect("valid");
-            link.submit(op.with_immediate(turn)).await.expect("room").await.expect("written");
-            assert_eq!(notices.next().await.map(|notice| notice.immediate), Some(turn));
+            link.submit(op.with_immediate(turn))
+                .await
+                .expect("room")
+                .await
+                .expect("written");
+            assert_eq!(
+                notices.next().await.map(|notice| notice.immediate),
+                Some(turn)
+            );
             match turn % 2 {
                 // Some are closed, some only dropped.
                 0 => link.close().await,

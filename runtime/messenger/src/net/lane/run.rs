@@ -167,7 +167,9 @@ async fn answer(
                 (Status::Done, Work::Op(op)) if op.direction == Direction::Read => {
                     return Err(Broken::Unexpected);
                 }
-                (Status::Done, Work::Call(_) | Work::Attach(_) | Work::Exchange(_)) => return Err(Broken::Unexpected),
+                (Status::Done, Work::Call(_) | Work::Attach(_) | Work::Exchange(_)) => {
+                    return Err(Broken::Unexpected);
+                }
                 (Status::Done, _) => Ok(Answer::Done),
                 (failed, _) => Err(error(failed)),
             };

@@ -1,8 +1,8 @@
 //! Paths that fail at any time: told by hand, and drawn at random beside a driver that keeps accounts.
 
 use super::*;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const RULES: Rules = Rules {
     depth: 4,
@@ -55,12 +55,20 @@ fn one_slice_opens_one_path_and_many_go_over_all_of_the_best_rank() {
     assert_eq!(now[0], Do::Open(1), "the second NIC, not the far one");
     machine.handle(ms(2), Event::Opened(1));
     let later = orders(&mut machine);
-    let both: Vec<usize> = posts(&now).iter().chain(&posts(&later)).map(|p| p.0).collect();
+    let both: Vec<usize> = posts(&now)
+        .iter()
+        .chain(&posts(&later))
+        .map(|p| p.0)
+        .collect();
     assert_eq!(both, [0, 0, 0, 1, 1, 1], "at most four on each");
     machine.handle(ms(3), Event::Completed(0, 3));
     assert_eq!(orders(&mut machine), [Do::Finish(OpId(1), Ok(()))]);
     machine.handle(ms(3), Event::Completed(1, 2));
-    assert_eq!(posts(&orders(&mut machine)), [(0, 4, Part::Notice)], "behind all slices");
+    assert_eq!(
+        posts(&orders(&mut machine)),
+        [(0, 4, Part::Notice)],
+        "behind all slices"
+    );
     machine.handle(ms(4), Event::Completed(0, 4));
     assert_eq!(orders(&mut machine), [Do::Finish(OpId(2), Ok(()))]);
     assert!(machine.is_idle());
@@ -85,7 +93,10 @@ fn a_failed_path_is_closed_before_its_slices_go_elsewhere_and_probed_before_it_i
     assert_eq!(orders(&mut machine), [Do::Finish(OpId(1), Ok(()))]);
     submit_at(&mut machine, ms(17), 2, 1, Notice::None);
     let now = orders(&mut machine);
-    assert!(now.contains(&Do::Open(0)) && posts(&now)[0].0 == 1, "{now:?}");
+    assert!(
+        now.contains(&Do::Open(0)) && posts(&now)[0].0 == 1,
+        "{now:?}"
+    );
     machine.handle(ms(18), Event::Opened(0));
     assert_eq!(posts(&orders(&mut machine)), [(0, 3, Part::Probe)]);
     machine.handle(ms(19), Event::Completed(1, 2));
@@ -106,11 +117,22 @@ fn a_refused_slice_asks_for_the_key_and_others_go_on() {
     machine.handle(ms(1), Event::Failed(0, 0, Failure::Access));
     assert_eq!(orders(&mut machine), [Do::Close(0), Do::Confirm(OpId(1))]);
     machine.handle(ms(2), Event::Closed(0));
-    assert_eq!(orders(&mut machine), [Do::Open(0)], "at once: the path is not to blame");
+    assert_eq!(
+        orders(&mut machine),
+        [Do::Open(0)],
+        "at once: the path is not to blame"
+    );
     machine.handle(ms(3), Event::Opened(0));
-    assert_eq!(posts(&orders(&mut machine)).len(), 2, "those of the other operation");
+    assert_eq!(
+        posts(&orders(&mut machine)).len(),
+        2,
+        "those of the other operation"
+    );
     machine.handle(ms(4), Event::Confirmed(OpId(1), false));
-    assert_eq!(orders(&mut machine), [Do::Finish(OpId(1), Err(Why::Refused))]);
+    assert_eq!(
+        orders(&mut machine),
+        [Do::Finish(OpId(1), Err(Why::Refused))]
+    );
     machine.handle(ms(5), Event::Completed(0, 4));
     assert_eq!(orders(&mut machine), [Do::Finish(OpId(2), Ok(()))]);
 }
@@ -125,7 +147,10 @@ fn an_overdue_operation_ends_when_its_path_is_closed() {
     machine.handle(SOON, Event::Tick);
     assert_eq!(orders(&mut machine), [Do::Close(0)]);
     machine.handle(SOON, Event::Closed(0));
-    assert_eq!(orders(&mut machine), [Do::Finish(OpId(1), Err(Why::Overdue))]);
+    assert_eq!(
+        orders(&mut machine),
+        [Do::Finish(OpId(1), Err(Why::Overdue))]
+    );
     assert!(machine.is_idle() && machine.wake().is_none());
 }
 
@@ -183,7 +208,10 @@ impl Accounts {
                     let part = format!("{part:?}");
                     let twice = self.on.values().flatten();
                     let twice = twice.filter(|(_, of, p)| *of == op && *p == part);
-                    assert!(part == "Probe" || twice.count() == 0, "in two places: {op:?} {part}");
+                    assert!(
+                        part == "Probe" || twice.count() == 0,
+                        "in two places: {op:?} {part}"
+                    );
                     assert!(!self.ended.contains_key(&op), "posted after its end");
                     assert!(!self.closing.contains(&path), "posted on a closing path");
                     let queue = self.on.get_mut(&path).expect("open");
@@ -202,7 +230,10 @@ impl Accounts {
     }
 
     fn complete(&mut self, path: usize, count: usize) -> Option<u64> {
-        let queue = self.on.get_mut(&path).filter(|_| !self.closing.contains(&path))?;
+        let queue = self
+            .on
+            .get_mut(&path)
+            .filter(|_| !self.closing.contains(&path))?;
         let mut last = None;
         for _ in 0..count.min(queue.len()) {
             let (number, op, part) = queue.pop_front()?;
