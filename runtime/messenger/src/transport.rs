@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`Transport::register`] | a key in a table | the same | the same; at first use a memory region per NIC |
 //! | [`Grant`] | told over the control plane | the same | the same: rkeys are asked for at the key's first use |
-//! | [`Link`] | a few connections, opened when used | one Unix socket, the peer's file mapped | a TCP connection, queue pairs when used |
+//! | [`Link`] | a few connections, when used | one Unix socket, the peer's file mapped | TCP and queue pairs |
 //! | write | frame, bytes, ack | a copy by the initiator | `RDMA_WRITE`, one per remote span |
 //! | read | frame, then the bytes | a copy by the initiator | `RDMA_READ` |
 //! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a frame behind |

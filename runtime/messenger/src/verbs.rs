@@ -1,7 +1,9 @@
 //! Blocks over RDMA: NICs read and write the regions of both nodes, and no processor touches a byte.
 //!
-//! A TCP connection beside it carries what queue pairs cannot: the greeting, the numbers of pairs and packets, rkeys, calls,
-//! and immediates of more than 32 bits. It speaks the protocol of `net`, its end is how the death of a peer is seen, and
+//! A TCP connection beside it carries what queue pairs cannot: the greeting, the numbers of pairs and packets, rkeys,
+//! calls,
+//! and immediates of more than 32 bits. It speaks the protocol of `net`, its end is how the death of a peer is seen,
+//! and
 //! its takeover ends all pairs of a link that was given up. Read it from here:
 //!
 //! | file | what | needs a device |
@@ -33,6 +35,10 @@ mod message;
 #[cfg(feature = "rdma")]
 mod nics;
 #[cfg(any(test, feature = "rdma"))]
+#[cfg_attr(
+    not(feature = "rdma"),
+    expect(dead_code, reason = "the pump uses the rest")
+)]
 mod paths;
 mod probe;
 #[cfg(feature = "rdma")]

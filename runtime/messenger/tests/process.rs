@@ -73,14 +73,17 @@ async fn target(folder: &str) {
         .expect("a port");
     let (shm, _more) = Shm::bind(&path, options(1), handler.clone()).expect("a socket");
     // In the order of `Kind`.
-    let mut transports: Vec<&dyn Transport> = vec![&tcp, &shm];
     #[cfg(feature = "rdma")]
     let settings = crate::rdma::settings(NodeId(1));
     #[cfg(feature = "rdma")]
     let (verbs, _still_more) = crate::rdma::bind(options(1), &settings, handler.clone()).await;
-    #[cfg(feature = "rdma")]
-    transports.push(&verbs);
-    for transport in transports {
+    let transports: &[&dyn Transport] = &[
+        &tcp,
+        &shm,
+        #[cfg(feature = "rdma")]
+        &verbs,
+    ];
+    for &transport in transports {
         let access = Access {
             window: region.whole(),
             rights: Rights::BOTH,

@@ -1,7 +1,9 @@
-//! What only RDMA has: devices that go, wires that lose packets, rkeys, queue pairs that are counted. The other files run
+//! What only RDMA has: devices that go, wires that lose packets, rkeys, queue pairs that are counted. The other files
+//! run
 //! over verbs too when it is built in.
 //!
-//! Needs devices. `tests/rdma-vm/` boots a machine with two rails of two, rxe_a - rxe_b and rxe_c - rxe_d, and the cases
+//! Needs devices. `tests/rdma-vm/` boots a machine with two rails of two, rxe_a - rxe_b and rxe_c - rxe_d, and the
+//! cases
 //! here take interfaces down and lose packets on purpose: they refuse to run elsewhere.
 
 pub(crate) mod cases;

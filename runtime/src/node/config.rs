@@ -36,7 +36,8 @@ pub struct NodeConfig {
     pub node: u16,
     /// Where the gateway and other nodes reach it. Port 0: any.
     pub listen: SocketAddr,
-    /// Where KV is moved: `tcp://ADDRESS:PORT`, `shm:///PATH` for nodes on one machine, or `verbs://ADDRESS:PORT`, where
+    /// Where KV is moved: `tcp://ADDRESS:PORT`, `shm:///PATH` for nodes on one machine, or `verbs://ADDRESS:PORT`,
+    /// where
     /// queue pairs are agreed on for RDMA.
     pub transfer: String,
     /// A built-in cluster's name or a file, the same one as the gateway's.

@@ -155,7 +155,8 @@ impl Device {
         }
         let base = region.base().as_ptr() as u64;
         let (start, bytes) = ((base + window.offset) as usize, window.bytes as usize);
-        // SAFETY: the range is within the region, which `Memory` keeps mapped for as long as it is registered; that others
+        // SAFETY: the range is within the region, which `Memory` keeps mapped for as long as it is registered; that
+        // others
         // write to it at any time is what regions are for.
         let registered = unsafe { self.domain.reg_mr(start, bytes, access) };
         let memory = registered.map_err(|error| {
@@ -173,7 +174,8 @@ impl Device {
         })
     }
 
-    /// A queue pair that is not connected yet. It has room for `receives` notices; with none, peers reach nothing by it.
+    /// A queue pair that is not connected yet. It has room for `receives` notices; with none, peers reach nothing by
+    /// it.
     pub(crate) fn pair(&self, sequence: u32, receives: u32) -> Result<Pair, Error> {
         let channel = self.context.create_comp_channel();
         let channel = channel.map_err(|error| self.failed("completion channel", error))?;
@@ -416,7 +418,8 @@ impl Pair {
         }
     }
 
-    /// Takes the events that are there and says whether there were any. Each is acknowledged at once, since a queue with
+    /// Takes the events that are there and says whether there were any. Each is acknowledged at once, since a queue
+    /// with
     /// events that are not cannot be destroyed.
     pub(crate) fn events(&self) -> io::Result<bool> {
         let mut any = false;

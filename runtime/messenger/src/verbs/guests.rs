@@ -5,7 +5,8 @@
 //! registered at a key's first use, with the key's window and rights and nothing else, and deregistered when the key is
 //! taken back: from then on every device refuses its rkeys.
 //!
-//! All pairs of a device share a protection domain: a peer that guesses the 32 bits of another one's rkey may use it. It
+//! All pairs of a device share a protection domain: a peer that guesses the 32 bits of another one's rkey may use it.
+//! It
 //! has proven the cluster's secret before, and the data path is for a trusted network.
 
 use super::device::{Ended, Memory, Pair};

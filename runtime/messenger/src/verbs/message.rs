@@ -38,7 +38,8 @@ pub(crate) enum Ask {
     Ports,
     /// A queue pair, please, at this port, for this end of mine.
     Pair { port: u8, end: End },
-    /// This queue pair, by its port and its number there, is not to receive any further byte. (Ports number by themselves.)
+    /// This queue pair, by its port and its number there, is not to receive any further byte. (Ports number by
+    /// themselves.)
     Close { port: u8, number: u32 },
     /// What does this key open?
     Attach { key: u64 },

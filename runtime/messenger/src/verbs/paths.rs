@@ -7,7 +7,8 @@
 //! - A slice goes over the open path of the lowest rank with the least under way, at most `depth` on each.
 //! - A path that fails is closed at both ends first, so that nothing of it lands later; then what was under way on it
 //!   goes elsewhere. It is left alone for a while, and has to carry an empty write before it gets slices again.
-//! - A refusal by the peer's NIC says that an rkey is no more: the key is asked for again before the slice is sent again.
+//! - A refusal by the peer's NIC says that an rkey is no more: the key is asked for again before the slice is sent
+//!   again.
 //! - An operation ends when nothing of it is under way any more, whether it has succeeded or not.
 
 mod advance;

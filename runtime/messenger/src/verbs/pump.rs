@@ -1,8 +1,12 @@
-//! One connection's task: owns its queue pairs, posts what the machine (`paths.rs`) orders, and tells it what completes.
+//! One connection's task: owns its queue pairs, posts what the machine (`paths.rs`) orders, and tells it what
+//! completes.
 //!
-//! It alone touches the pairs, so nothing is locked and nothing is shared on the way of a block: an operation comes in by a
-//! queue, its slices are posted in batches with one report at each batch's end, and completions are taken here, woken by
-//! the device's event or by looking again and again. When the task ends, its pairs are destroyed before anybody is told.
+//! It alone touches the pairs, so nothing is locked and nothing is shared on the way of a block: an operation comes in
+//! by a
+//! queue, its slices are posted in batches with one report at each batch's end, and completions are taken here, woken
+//! by
+//! the device's event or by looking again and again. When the task ends, its pairs are destroyed before anybody is
+//! told.
 
 use super::device::{Ended, Memory, Pair, Request};
 use super::endpoints::{EndpointId, Seat};

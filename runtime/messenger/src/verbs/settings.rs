@@ -2,10 +2,10 @@
 //!
 //! | setting | why this default |
 //! |---|---|
-//! | `timeout` 17 | 4.096 us x 2^17 = 0.54 s before a packet is sent again. Shorter ones take a busy peer for a dead one |
+//! | `timeout` 17 | 4.096 us x 2^17 = 0.54 s before a packet is sent again. Shorter: a busy peer looks dead |
 //! | `retries` 6 | with 7 some devices (Soft-RoCE) try for ever, and a dead peer is never noticed |
 //! | `reads` 16 | reads under way on a queue pair; the verbs' own default of 1 leaves the wire empty between reads |
-//! | `slice_bytes` 1 MiB | what is sent again after a failure, and what several NICs share; below 64 KiB posting costs |
+//! | `slice_bytes` 1 MiB | what is sent again after a failure, what NICs share; below 64 KiB posting costs |
 //! | `depth` 128 | work requests of a queue pair; with slices of 512 KiB far more than any wire holds |
 //! | `traffic_class` 0 | the network's administrator knows the class that is lossless (often 106 or 162) |
 
@@ -133,6 +133,7 @@ impl Settings {
     }
 
     /// The packet size of a path between two ports.
+    #[cfg(any(test, feature = "rdma"))]
     pub(crate) fn path_mtu(&self, here: u16, there: u16) -> u16 {
         let most = self.mtu.unwrap_or(4096).min(here).min(there);
         let fits = MTUS.iter().rev().find(|&&mtu| mtu <= most);
@@ -141,6 +142,7 @@ impl Settings {
 }
 
 /// A first packet's number: 24 bits. Drawn anew for each queue pair, so that packets of an earlier one do not fit.
+#[cfg(any(test, feature = "rdma"))]
 pub(crate) fn sequence(random: u64) -> u32 {
     (random & 0x00ff_ffff) as u32
 }
