@@ -25,6 +25,7 @@ mod kv;
 mod land;
 mod lend;
 mod peers;
+mod rdma;
 mod send;
 mod server;
 mod standing;
@@ -32,6 +33,7 @@ mod step;
 
 pub use body::NodeStatus;
 pub use config::{EngineConfig, GIVE_UP, NodeConfig, NodeLimits, NodeParts, PartsError};
+pub use rdma::{CompletionKind, RdmaConfig};
 pub use standing::{NoStanding, standing};
 
 use crate::discovery::WITHOUT_ETCD;
@@ -104,7 +106,8 @@ fn wrong(key: &'static str, why: impl Into<String>) -> NodeError {
 }
 
 fn not_an_address(key: &'static str, found: &str) -> NodeError {
-    let why = format!("\"{found}\", expected tcp://ADDRESS:PORT or shm:///PATH");
+    let why =
+        format!("\"{found}\", expected tcp://ADDRESS:PORT, shm:///PATH or verbs://ADDRESS:PORT");
     wrong(key, why)
 }
 
@@ -222,7 +225,7 @@ pub async fn start(config: NodeConfig, parts: NodeParts) -> Result<Running, Node
     let address = listener.local_addr().map_err(listen)?;
     let messenger_secret = conductor_messenger::Secret::new(secret.as_bytes());
     let options = Options::new(id, messenger_secret);
-    let (transport, notices) = transport(&config.transfer, options).await?;
+    let (transport, notices) = transport(&config, options).await?;
     let seen_at = match &config.advertise_transfer {
         None => transport.address().to_string(),
         Some(address) => match address.parse::<Address>() {
@@ -337,9 +340,10 @@ async fn hear_notices(mut notices: Notices, inbox: mpsc::Sender<Inbox>) {
 }
 
 async fn transport(
-    address: &str,
+    config: &NodeConfig,
     options: Options,
 ) -> Result<(Arc<dyn Transport>, Notices), NodeError> {
+    let address = &config.transfer;
     let parsed: Address = address
         .parse()
         .map_err(|_| not_an_address("transfer", address))?;
@@ -352,7 +356,19 @@ async fn transport(
             let (shm, notices) = Shm::bind(&path, options, Arc::new(NoCalls))?;
             (Arc::new(shm), notices)
         }
-        other => return Err(wrong("transfer", format!("\"{other}\" is not built in"))),
+        #[cfg(feature = "rdma")]
+        Address::Verbs(address) => {
+            let settings = config.rdma.settings()?;
+            let handler = Arc::new(NoCalls);
+            let bound =
+                conductor_messenger::Verbs::bind(address, options, &settings, handler).await;
+            let (verbs, notices) = bound?;
+            (Arc::new(verbs), notices)
+        }
+        other => {
+            let why = format!("\"{other}\", which this build cannot: it has no feature `rdma`");
+            return Err(wrong("transfer", why));
+        }
     })
 }
 

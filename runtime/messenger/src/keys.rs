@@ -135,6 +135,13 @@ impl Keys {
         window.cloned().ok_or(Status::UnknownKey)
     }
 
+    /// Whether a key has been given out and not been taken back.
+    #[cfg(feature = "rdma")]
+    pub(crate) fn knows(&self, key: Key) -> bool {
+        let table = self.0.lock().expect("no panic inside");
+        table.get(&key).is_some_and(|w| guard::is_open(&w.word, 0))
+    }
+
     /// The same, if it may be used for `spans` in this direction.
     pub(crate) fn check(
         &self,

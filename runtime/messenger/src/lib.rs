@@ -1,4 +1,4 @@
-//! Moves KV blocks between nodes: one-sided reads and writes, over TCP and shared memory, with RDMA's meaning.
+//! Moves KV blocks between nodes: one-sided reads and writes, over TCP, shared memory and RDMA.
 //!
 //! A node has one [`Region`], which holds its blocks, and a [`Transport`]. It opens parts of the region to peers by
 //! [`Grant`]s, which travel over the control plane. A peer connects a [`Link`] and submits [`Op`]s: from any spans of
@@ -8,12 +8,12 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `region` | memory, spans; `region/raw.rs` is the only unsafe code |
+//! | `region` | memory, spans; unsafe code is in `region/raw.rs` (and `verbs/device.rs`) alone |
 //! | `transport`, `op`, `error` | the seam; what it promises is in `transport.rs` |
 //! | `keys`, `guard` | rights, and how they are taken back |
 //! | `wire` | frames, pure |
 //! | `secret`, `net` | connections: greeting, serving, asking |
-//! | `tcp`, `shm` | the transports |
+//! | `tcp`, `shm`, `verbs` | the transports; the last with the feature `rdma` |
 //! | `gate`, `convoy` | bounded depth; several operations at a time, repeated when their failure may pass |
 //! | `stream`, `blocks` | what the node agent uses |
 //!
@@ -69,6 +69,7 @@ mod shm;
 mod stream;
 mod tcp;
 mod transport;
+pub mod verbs;
 pub mod wire;
 
 pub use blocks::{Blocks, Fetched, Lender, fetch};
@@ -81,3 +82,5 @@ pub use shm::Shm;
 pub use stream::{Layout, Sent, Stream};
 pub use tcp::Tcp;
 pub use transport::{Address, Handler, Later, Link, NoCalls, Notices, Options, Transport};
+#[cfg(feature = "rdma")]
+pub use verbs::Verbs;

@@ -9,4 +9,5 @@ pub(crate) mod greeting;
 pub(crate) mod inbox;
 pub(crate) mod lane;
 pub(crate) mod serve;
+pub(crate) mod session;
 pub(crate) mod socket;

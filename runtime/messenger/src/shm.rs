@@ -20,7 +20,7 @@ use crate::keys::allowed;
 use crate::net::endpoint::Endpoint;
 use crate::net::greeting;
 use crate::net::inbox::Inbox;
-use crate::net::lane::{self, Answer, Job, Lane, Work};
+use crate::net::lane::{self, Answer, Lane, Work, ask};
 use crate::net::socket::Socket;
 use crate::op::{Access, Grant, Key, Op, Ticket};
 use crate::region::Region;
@@ -66,7 +66,7 @@ impl Shm {
         let listener = UnixListener::bind(path).map_err(failed)?;
         let mode = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(path, mode).map_err(failed)?;
-        let (endpoint, notices) = Endpoint::new(options, handler);
+        let (endpoint, notices) = Endpoint::new(options, handler, None);
         tokio::spawn(accept(listener, endpoint.clone()));
         let shm = Self {
             endpoint,
@@ -210,15 +210,6 @@ impl ShmLink {
         let attachment = connection.attachments.enter(key, attached, region, page);
         Ok((lane, Some(attachment?)))
     }
-}
-
-async fn ask(lane: &Lane, work: Work, limits: (Duration, Instant)) -> Result<Answer, Error> {
-    let (tell, answer) = oneshot::channel();
-    lane.push(Job::new(work, limits, None, move |answer| {
-        // Nobody may be waiting any more.
-        let _ = tell.send(answer);
-    }));
-    answer.await.unwrap_or(Err(Error::Closed))
 }
 
 async fn dial(path: &Path, options: &Options, session: u64) -> Result<(Connection, NodeId), Error> {

@@ -46,7 +46,7 @@ impl Tcp {
         let listener = listener.map_err(|error| Error::system("listening", error))?;
         let address = listener.local_addr();
         let address = address.map_err(|error| Error::system("listening", error))?;
-        let (endpoint, notices) = Endpoint::new(options, handler);
+        let (endpoint, notices) = Endpoint::new(options, handler, None);
         tokio::spawn(accept(listener, endpoint.clone()));
         let address = Address::Tcp(address);
         Ok((Self { endpoint, address }, notices))
@@ -59,7 +59,7 @@ impl Drop for Tcp {
     }
 }
 
-async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
+pub(crate) async fn accept(listener: TcpListener, endpoint: Arc<Endpoint>) {
     let mut leaving = endpoint.leaving.subscribe();
     while let Some(greeting) = endpoint.room().await {
         let accepted = tokio::select! {
@@ -178,7 +178,18 @@ async fn dial(
     session: u64,
     lane: u16,
 ) -> Result<(Lane, NodeId), Error> {
-    let name = Address::Tcp(address).to_string();
+    dial_as(Address::Tcp(address), address, options, session, lane).await
+}
+
+/// A greeted connection, for a transport that calls its address `shown`.
+pub(crate) async fn dial_as(
+    shown: Address,
+    address: SocketAddr,
+    options: &Options,
+    session: u64,
+    lane: u16,
+) -> Result<(Lane, NodeId), Error> {
+    let name = shown.to_string();
     let failed = |error: std::io::Error| Error::Connect {
         address: name.as_str().into(),
         why: error.to_string().into(),

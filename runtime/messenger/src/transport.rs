@@ -1,14 +1,14 @@
 //! The seam: what every way to move blocks offers, with the meaning that RDMA gives to it.
 //!
-//! | here | TCP | shared memory | verbs (to come) |
+//! | here | TCP | shared memory | verbs |
 //! |---|---|---|---|
-//! | [`Transport::register`] | a key in a table | the same | a memory region or window, an rkey per NIC |
-//! | [`Grant`] | told over the control plane | the same | the same: the rkeys are asked for at the key's first use |
-//! | [`Link`] | a few connections, opened when used | one Unix socket, the peer's file mapped | a few queue pairs |
+//! | [`Transport::register`] | a key in a table | the same | the same; at first use a memory region per NIC |
+//! | [`Grant`] | told over the control plane | the same | the same: rkeys are asked for at the key's first use |
+//! | [`Link`] | a few connections, when used | one Unix socket, the peer's file mapped | TCP and queue pairs |
 //! | write | frame, bytes, ack | a copy by the initiator | `RDMA_WRITE`, one per remote span |
 //! | read | frame, then the bytes | a copy by the initiator | `RDMA_READ` |
-//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a `SEND` behind |
-//! | call | a frame | a frame | `SEND` both ways |
+//! | immediate | in the write's frame | a frame behind the copy | `WRITE_WITH_IMM` below 2^32, else a frame behind |
+//! | call | a frame | a frame | a frame, over TCP |
 //! | revoke | no further byte is received | a shared word is closed | the region is deregistered |
 //!
 //! **What holds for all of them.**
@@ -49,6 +49,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `shm:///run/conductor/n0.sock`: a Unix socket on this machine.
     Shm(PathBuf),
+    /// `verbs://192.0.2.1:7000`: where queue pairs are agreed on; bytes go from NIC to NIC (feature `rdma`).
+    Verbs(SocketAddr),
 }
 
 impl fmt::Display for Address {
@@ -56,6 +58,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Shm(path) => write!(f, "shm://{}", path.display()),
+            Self::Verbs(address) => write!(f, "verbs://{address}"),
         }
     }
 }
@@ -67,6 +70,9 @@ impl FromStr for Address {
         let wrong = || Error::Address(text.into());
         if let Some(address) = text.strip_prefix("tcp://") {
             return address.parse().map(Self::Tcp).map_err(|_| wrong());
+        }
+        if let Some(address) = text.strip_prefix("verbs://") {
+            return address.parse().map(Self::Verbs).map_err(|_| wrong());
         }
         let path = text.strip_prefix("shm://").ok_or_else(wrong)?;
         match path.starts_with('/') {

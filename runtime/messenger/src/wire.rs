@@ -12,6 +12,7 @@
 //! | read | id, key, spans | data (and the bytes) or ack with an error |
 //! | call | id, any small message | reply, or ack with an error |
 //! | attach | id, key | attached and two descriptors (Unix sockets), or ack with an error |
+//! | exchange | id, a message of the transport itself (verbs) | reply, or ack with an error |
 //! | ping | id | ack |
 //! | bye | | the connection ends |
 
@@ -29,6 +30,8 @@ pub const HEAD_BYTES: usize = 8;
 pub const SPANS_MAX: usize = 4096;
 /// The longest message of a call or a reply.
 pub const MESSAGE_MAX: usize = 128 * 1024;
+/// The longest message of an exchange.
+pub const EXCHANGE_MAX: usize = 512;
 /// The longest body of a frame that may come before both sides know each other.
 pub const GREETING_MAX: usize = 64;
 
@@ -99,6 +102,8 @@ pub enum Status {
     Unanswered = 5,
     /// More keys than a connection can have.
     TooMany = 6,
+    /// The target could not do it: a device of its own refused.
+    Failed = 7,
 }
 
 /// What a shared-memory peer needs to reach a window.
@@ -189,6 +194,10 @@ pub enum Frame {
     Attached {
         id: u64,
         attached: Attached,
+    },
+    Exchange {
+        id: u64,
+        message: Vec<u8>,
     },
 }
 

@@ -8,6 +8,8 @@ mod notices;
 mod pressure;
 mod process;
 mod proxy;
+#[cfg(feature = "rdma")]
+mod rdma;
 mod rights;
 mod scatter;
 mod stream;

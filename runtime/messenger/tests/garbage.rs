@@ -11,7 +11,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 async fn connect(address: &Address) -> Box<dyn Stream> {
     match address {
-        Address::Tcp(to) => Box::new(tokio::net::TcpStream::connect(to).await.expect("there")),
+        Address::Tcp(to) | Address::Verbs(to) => {
+            Box::new(tokio::net::TcpStream::connect(to).await.expect("there"))
+        }
         Address::Shm(to) => Box::new(tokio::net::UnixStream::connect(to).await.expect("there")),
         other => panic!("{other}"),
     }

@@ -12,7 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const BYTES: u64 = 16 << 20;
+const BYTES: u64 = if cfg!(feature = "rdma") {
+    64 << 20
+} else {
+    16 << 20
+};
+/// A peer listens in so many ways.
+pub(crate) const PEERS: usize = if cfg!(feature = "rdma") { 3 } else { 2 };
 
 /// Says what is in its region: the sum of a span's bytes.
 struct Sums(Region);
@@ -32,7 +38,7 @@ impl Handler for Sums {
     }
 }
 
-fn crc32(bytes: &[u8]) -> u64 {
+pub(crate) fn crc32(bytes: &[u8]) -> u64 {
     bytes.iter().fold(7, |sum: u64, &byte| {
         sum.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte)
     })
@@ -54,15 +60,30 @@ fn peer() {
 }
 
 async fn target(folder: &str) {
-    let region = Region::allocate(BYTES, Pages::default()).expect("memory");
+    #[cfg(feature = "rdma")]
+    let pages = crate::rdma::cases::pages();
+    #[cfg(not(feature = "rdma"))]
+    let pages = Pages::default();
+    let region = Region::allocate(BYTES, pages).expect("memory");
     let handler = Arc::new(Sums(region.clone()));
     let any = "127.0.0.1:0".parse().expect("an address");
     let path = Path::new(folder).join("peer.sock");
     let (tcp, _notices) = Tcp::bind(any, options(1), handler.clone())
         .await
         .expect("a port");
-    let (shm, _more) = Shm::bind(&path, options(1), handler).expect("a socket");
-    for transport in [&tcp as &dyn Transport, &shm] {
+    let (shm, _more) = Shm::bind(&path, options(1), handler.clone()).expect("a socket");
+    // In the order of `Kind`.
+    #[cfg(feature = "rdma")]
+    let settings = crate::rdma::settings(NodeId(1));
+    #[cfg(feature = "rdma")]
+    let (verbs, _still_more) = crate::rdma::bind(options(1), &settings, handler.clone()).await;
+    let transports: &[&dyn Transport] = &[
+        &tcp,
+        &shm,
+        #[cfg(feature = "rdma")]
+        &verbs,
+    ];
+    for &transport in transports {
         let access = Access {
             window: region.whole(),
             rights: Rights::BOTH,
@@ -113,10 +134,19 @@ fn unhex(text: &str) -> Grant {
 }
 
 /// A child that is killed and waited for when it is dropped.
-struct Peer(
+pub(crate) struct Peer(
     Child,
     #[expect(dead_code, reason = "kept open")] Box<dyn BufRead + Send>,
 );
+
+#[cfg(feature = "rdma")]
+impl Peer {
+    /// Kills it as the kernel would.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("gone");
+    }
+}
 
 impl Drop for Peer {
     fn drop(&mut self) {
@@ -126,7 +156,7 @@ impl Drop for Peer {
 }
 
 /// Starts a peer and gives the lines by which it says that it is ready.
-fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
+pub(crate) fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
     let mut child = Command::new(std::env::current_exe().expect("this binary"))
         .args(["--exact", "process::peer", "--nocapture"])
         .env("MESSENGER_PEER", role)
@@ -143,7 +173,7 @@ fn start(role: &str, lines: usize) -> (Peer, Vec<String>) {
     (Peer(child, Box::new(stdout)), ready)
 }
 
-fn address_and_grant(kind: Kind, ready: &[String]) -> (Address, Grant) {
+pub(crate) fn address_and_grant(kind: Kind, ready: &[String]) -> (Address, Grant) {
     let (address, grant) = ready[kind as usize].split_once(' ').expect("two words");
     (address.parse().expect("valid"), unhex(grant))
 }
@@ -153,7 +183,7 @@ fn another_process_sees_what_is_written_and_its_death_ends_what_is_under_way() {
     for kind in KINDS {
         let folder = tempfile::tempdir().expect("a folder");
         let role = format!("target {}", folder.path().display());
-        let (mut peer, ready) = start(&role, 2);
+        let (mut peer, ready) = start(&role, PEERS);
         let (address, grant) = address_and_grant(kind, &ready);
         run(async {
             let ours = node(kind, 0).await;

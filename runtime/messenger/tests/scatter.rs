@@ -120,6 +120,12 @@ fn bytes_are_those_of_a_literal_copy_over_shared_memory() {
     property(Kind::Shm, false);
 }
 
+#[cfg(feature = "rdma")]
+#[test]
+fn over_verbs_any_spans_go_to_any_spans() {
+    property(Kind::Verbs, false);
+}
+
 #[test]
 fn large_operations_side_by_side() {
     for kind in crate::common::KINDS {

@@ -71,6 +71,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         }),
         (any::<u64>(), bytes()).prop_map(|(id, message)| Frame::Call { id, message }),
         (any::<u64>(), bytes()).prop_map(|(id, message)| Frame::Reply { id, message }),
+        (any::<u64>(), bytes()).prop_map(|(id, message)| Frame::Exchange { id, message }),
         any::<u64>().prop_map(|id| Frame::Ping { id }),
         Just(Frame::Bye),
         any::<(u64, u64)>().prop_map(|(id, key)| Frame::Attach { id, key }),

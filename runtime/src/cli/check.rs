@@ -47,6 +47,8 @@ fn node(path: &Path) -> Result<String, Failure> {
     let config: NodeConfig =
         files::parse(path).map_err(|error| Failure::Input(error.to_string()))?;
     let parts = NodeParts::read(&config).map_err(NodeError::from)?;
+    let rdma = config.rdma.settings();
+    rdma.map_err(|error| Failure::Input(format!("{}: {error}", path.display())))?;
     let spec = parts.cluster.nodes.get(usize::from(config.node));
     let Some(spec) = spec else {
         return Err(Failure::Input(format!(
@@ -101,14 +103,7 @@ fn machine() -> Vec<String> {
     if let Some(available) = available {
         lines.push(format!("memory: {} available", available.trim()));
     }
-    let nics = names("/sys/class/infiniband");
-    lines.push(match nics.is_empty() {
-        true => "RDMA: no device; KV goes over shared memory or TCP".into(),
-        false => format!(
-            "RDMA: {}; not used: this build moves KV over shared memory or TCP",
-            nics.join(", ")
-        ),
-    });
+    lines.extend(conductor_messenger::verbs::probe(Path::new("/sys")));
     let gpus: Vec<String> = names("/dev")
         .into_iter()
         .filter(|name| {

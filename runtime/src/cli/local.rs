@@ -75,6 +75,8 @@ enum TransferKind {
     Shm,
     /// TCP over the loopback
     Tcp,
+    /// RDMA, over all devices of this machine (a build with the feature `rdma`)
+    Verbs,
 }
 
 /// A process that was started here; killed with this.
@@ -236,6 +238,7 @@ fn node_file(args: &LocalArgs, folder: &Path, common: &str, id: usize) -> Result
     let transfer = match args.transfer {
         TransferKind::Shm => format!("shm://{}", folder.join(format!("kv-{id}")).display()),
         TransferKind::Tcp => "tcp://127.0.0.1:0".into(),
+        TransferKind::Verbs => "verbs://127.0.0.1:0".into(),
     };
     let engine = match args.engine {
         EngineKind::Cpu if args.model == "tiny" => "kind = \"cpu\"\nmodel = \"tiny\"".to_string(),

@@ -1,5 +1,6 @@
 //! A node's configuration file.
 
+use super::rdma::RdmaConfig;
 use crate::discovery::EtcdConfig;
 use crate::files::{self, FileError};
 use crate::wire::{MESSAGE_BYTES_MAX, Secret, SecretError, Tls, TlsError, TlsFiles};
@@ -36,7 +37,8 @@ pub struct NodeConfig {
     pub node: u16,
     /// Where the gateway and other nodes reach it. Port 0: any.
     pub listen: SocketAddr,
-    /// Where KV is moved: `tcp://ADDRESS:PORT`, or `shm:///PATH` for nodes on one machine.
+    /// Where KV is moved: `tcp://ADDRESS:PORT`, `shm:///PATH` for nodes on one machine, or `verbs://ADDRESS:PORT`,
+    /// where queue pairs are agreed on for RDMA.
     pub transfer: String,
     /// Where other nodes find `transfer`, if that is another address than the one it listens on.
     pub advertise_transfer: Option<String>,
@@ -58,6 +60,9 @@ pub struct NodeConfig {
     /// Bounds.
     #[serde(default)]
     pub limits: NodeLimits,
+    /// RDMA, if KV moves over it.
+    #[serde(default)]
+    pub rdma: RdmaConfig,
 }
 
 /// What computes.

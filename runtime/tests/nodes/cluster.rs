@@ -95,6 +95,7 @@ impl Setup {
             advertise: None,
             advertise_transfer: None,
             engine: self.engine.clone(),
+            rdma: Default::default(),
             limits: NodeLimits::default(),
         }
     }

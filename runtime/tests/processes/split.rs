@@ -17,10 +17,16 @@ struct Local {
     journal: PathBuf,
 }
 
+/// The binary of this package, or where it lies on a machine that did not build it.
+fn conductord() -> std::ffi::OsString {
+    let elsewhere = std::env::var_os("CONDUCTORD");
+    elsewhere.unwrap_or_else(|| env!("CARGO_BIN_EXE_conductord").into())
+}
+
 impl Local {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
         let journal = folder.join("journal.jsonl");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_conductord"))
+        let mut process = Command::new(conductord())
             .args(["local", "--listen", "127.0.0.1:0", "--quiet", "--journal"])
             .arg(&journal)
             .args(arguments)
@@ -97,6 +103,57 @@ async fn all(target: &Arc<Target>, tokens: u32) -> Vec<(String, u64)> {
         answers.push((answer.text, answer.cached));
     }
     answers
+}
+
+/// Needs devices: `tests/rdma-vm/` has some.
+#[cfg(feature = "rdma")]
+#[tokio::test]
+async fn over_rdma_the_answers_are_those_of_one_node() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let said = Command::new(conductord())
+        .arg("check")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("KV can go over verbs://"), "{said}");
+    let sent = || -> u64 {
+        let devices = std::fs::read_dir("/sys/class/infiniband")
+            .into_iter()
+            .flatten();
+        let counters = devices.flatten().filter_map(|device| {
+            let path = device.path().join("ports/1/hw_counters/sent_pkts");
+            std::fs::read_to_string(path)
+                .ok()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+        counters.sum()
+    };
+    let mut reference = None;
+    for arguments in [
+        &["--nodes", "1"][..],
+        &["--nodes", "1p1d", "--transfer", "verbs"],
+    ] {
+        let before = sent();
+        let local = Local::start(folder.path(), arguments);
+        let answers = all(&local.target, 8).await;
+        let texts: Vec<String> = answers.into_iter().map(|(text, _)| text).collect();
+        assert!(texts.iter().all(|text| !text.is_empty()));
+        let Some(reference) = &reference else {
+            assert_eq!(sent(), before, "one node sends nothing");
+            reference = Some(texts);
+            local.end();
+            continue;
+        };
+        assert_eq!(&texts, reference, "{arguments:?}");
+        println!(
+            "disaggregated: equal tokens, {} packets over RDMA",
+            sent() - before
+        );
+        assert!(sent() > before, "its KV goes over the devices");
+        local.end();
+    }
 }
 
 #[tokio::test]

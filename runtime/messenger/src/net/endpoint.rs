@@ -7,6 +7,7 @@
 use super::greeting::{self, Caller};
 use super::inbox::{Broken, Inbox};
 use super::serve::{Served, Slots, serve};
+use super::session::Sessions;
 use super::socket::Socket;
 use crate::keys::Keys;
 use crate::op::Notice;
@@ -30,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) options: Options,
     pub(crate) keys: Keys,
     pub(crate) handler: Arc<dyn Handler>,
+    /// What the transport itself answers on a connection.
+    pub(crate) sessions: Option<Arc<dyn Sessions>>,
     pub(crate) notices: mpsc::Sender<Notice>,
     /// True: peers are told to go.
     pub(crate) leaving: watch::Sender<bool>,
@@ -46,13 +49,18 @@ struct Connection {
 }
 
 impl Endpoint {
-    pub(crate) fn new(options: Options, handler: Arc<dyn Handler>) -> (Arc<Self>, Notices) {
+    pub(crate) fn new(
+        options: Options,
+        handler: Arc<dyn Handler>,
+        sessions: Option<Arc<dyn Sessions>>,
+    ) -> (Arc<Self>, Notices) {
         let (notices, queue) = mpsc::channel(options.notices_max.max(1));
         let connections = options.connections_max as usize;
         let endpoint = Self {
             options,
             keys: Keys::default(),
             handler,
+            sessions,
             notices,
             leaving: watch::Sender::new(false),
             greetings: Arc::new(Semaphore::new(GREETINGS_MAX)),
@@ -107,12 +115,14 @@ impl Endpoint {
         let mut stop = self.take_over(&caller).await;
         let served = async {
             greeting::welcome(&socket, &caller, secret).await?;
+            let node = NodeId(caller.hello.node);
             let served = Served {
                 endpoint: self,
                 socket: &socket,
-                node: NodeId(caller.hello.node),
+                node,
                 process,
                 slots: Slots::default(),
+                session: self.sessions.as_ref().map(|all| all.begin(self, node)),
             };
             serve(served, &mut inbox).await
         };

@@ -18,7 +18,7 @@ use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
 /// What is asked.
@@ -29,6 +29,12 @@ pub(crate) enum Work {
     /// A notice alone.
     Notice(u64),
     Call(Vec<u8>),
+    /// A question of the transport itself.
+    #[cfg_attr(
+        not(feature = "rdma"),
+        expect(dead_code, reason = "only verbs has such questions")
+    )]
+    Exchange(Vec<u8>),
     Attach(Key),
     Ping,
 }
@@ -174,6 +180,20 @@ impl Lane {
     }
 }
 
+/// Asks, and waits for the answer.
+pub(crate) async fn ask(
+    lane: &Lane,
+    work: Work,
+    limits: (Duration, Instant),
+) -> Result<Answer, Error> {
+    let (tell, answer) = oneshot::channel();
+    lane.push(Job::new(work, limits, None, move |answer| {
+        // Nobody may be waiting any more.
+        let _ = tell.send(answer);
+    }));
+    answer.await.unwrap_or(Err(Error::Closed))
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         self.close();
@@ -246,6 +266,7 @@ pub(crate) fn error(status: Status) -> Error {
         Status::Checksum => Error::Checksum,
         Status::Unanswered => Error::Unanswered,
         Status::TooMany => Error::TooManyKeys,
+        Status::Failed => Error::system("the peer", "a device of its own refused"),
         Status::Done | Status::UnknownKey => Error::UnknownKey,
     }
 }

@@ -7,6 +7,7 @@
 
 use super::endpoint::Endpoint;
 use super::inbox::{Broken, Inbox};
+use super::session::Session;
 use super::socket::Socket;
 use crate::checksum::checksum;
 use crate::guard::Inside;
@@ -32,6 +33,7 @@ pub(crate) struct Served<'a> {
     pub(crate) node: NodeId,
     pub(crate) process: Option<Arc<OwnedFd>>,
     pub(crate) slots: Slots,
+    pub(crate) session: Option<Box<dyn Session>>,
 }
 
 /// The words through which a process on this machine enters windows, made when it first attaches to one.
@@ -77,6 +79,15 @@ pub(crate) async fn serve(mut served: Served<'_>, inbox: &mut Inbox) -> Result<(
                 match answer.filter(|answer| answer.len() <= MESSAGE_MAX) {
                     Some(message) => served.answer(&Frame::Reply { id, message }).await?,
                     None => served.ack(id, Status::Unanswered).await?,
+                }
+            }
+            Some(Frame::Exchange { id, message }) => {
+                let Some(session) = &mut served.session else {
+                    return Err(Broken::Unexpected);
+                };
+                match session.exchange(served.endpoint, message).await {
+                    Ok(message) => served.answer(&Frame::Reply { id, message }).await?,
+                    Err(status) => served.ack(id, status).await?,
                 }
             }
             Some(Frame::Attach { id, key }) if served.socket.is_unix() => {

@@ -1,4 +1,4 @@
-//! The only file with unsafe code: mapped memory, the copies in and out of it, and the system calls that fill and
+//! The unsafe code of regions: mapped memory, the copies in and out of it, and the system calls that fill and
 //! send it.
 //!
 //! Memory that other nodes write is never borrowed: no `&[u8]` or `&mut [u8]` of it exists, because a reference

@@ -1,8 +1,8 @@
 //! Frames from bytes and into bytes.
 
 use super::{
-    Attached, Challenge, Frame, HEAD_BYTES, Head, Hello, MESSAGE_MAX, Malformed, Read, Reader,
-    Refusal, SPANS_MAX, Status, Write,
+    Attached, Challenge, EXCHANGE_MAX, Frame, HEAD_BYTES, Head, Hello, MESSAGE_MAX, Malformed,
+    Read, Reader, Refusal, SPANS_MAX, Status, Write,
 };
 use crate::region::Span;
 
@@ -14,7 +14,7 @@ const IMMEDIATE: u8 = 1;
 const CHECKSUM: u8 = 2;
 
 /// Kind, flags that it may have, shortest and longest body. The order is that of [`Frame`].
-const KINDS: [(u8, u8, usize, usize); 15] = [
+const KINDS: [(u8, u8, usize, usize); 16] = [
     (1, 0, 34, 34),
     (2, 0, 24, 24),
     (3, 0, 32, 32),
@@ -35,6 +35,7 @@ const KINDS: [(u8, u8, usize, usize); 15] = [
     (13, 0, 0, 0),
     (14, 0, 16, 16),
     (15, 0, 49, 49),
+    (16, 0, 8, 8 + EXCHANGE_MAX),
 ];
 
 impl Head {
@@ -149,9 +150,13 @@ impl Frame {
                 id: body.u64()?,
                 key: body.u64()?,
             },
-            _ => Self::Attached {
+            15 => Self::Attached {
                 id: body.u64()?,
                 attached: attached(body)?,
+            },
+            _ => Self::Exchange {
+                id: body.u64()?,
+                message: body.rest(),
             },
         })
     }
@@ -273,6 +278,11 @@ impl Frame {
                 put(&attached.generation.to_le_bytes());
                 (15, 0)
             }
+            Self::Exchange { id, message } => {
+                put(&id.to_le_bytes());
+                put(message);
+                (16, 0)
+            }
         }
     }
 }
@@ -351,6 +361,7 @@ fn status(code: u8) -> Result<Status, Malformed> {
         4 => Status::Checksum,
         5 => Status::Unanswered,
         6 => Status::TooMany,
+        7 => Status::Failed,
         _ => return Err(Malformed::Value("status")),
     })
 }

@@ -87,6 +87,10 @@ async fn send_one(
             id,
             message: message.clone(),
         },
+        Work::Exchange(message) => Frame::Exchange {
+            id,
+            message: message.clone(),
+        },
         Work::Attach(key) => Frame::Attach { id, key: key.0 },
         Work::Ping => Frame::Ping { id },
     };
@@ -163,7 +167,9 @@ async fn answer(
                 (Status::Done, Work::Op(op)) if op.direction == Direction::Read => {
                     return Err(Broken::Unexpected);
                 }
-                (Status::Done, Work::Call(_) | Work::Attach(_)) => return Err(Broken::Unexpected),
+                (Status::Done, Work::Call(_) | Work::Attach(_) | Work::Exchange(_)) => {
+                    return Err(Broken::Unexpected);
+                }
                 (Status::Done, _) => Ok(Answer::Done),
                 (failed, _) => Err(error(failed)),
             };
