@@ -44,7 +44,7 @@ pub enum CudaError {
         function: &'static str,
     },
     /// There is no such device.
-    #[error("device {asked} of {found} devices, expected less")]
+    #[error("no device {asked}: the driver has {found}")]
     NoDevice {
         /// Which, from 0.
         asked: u32,
@@ -165,7 +165,12 @@ pub(in crate::cuda) fn load() -> Result<()> {
             });
         }
     }
-    check("starting the driver", result::init())
+    match result::init() {
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => {
+            Err(CudaError::NoDevice { asked: 0, found: 0 })
+        }
+        started => check("starting the driver", started),
+    }
 }
 
 /// The driver's version, 12040 being 12.4. Only after [`load`].
