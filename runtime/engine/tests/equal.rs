@@ -3,10 +3,8 @@
 use crate::node::{Node, Sequence};
 use crate::plain::Plain;
 use crate::schedule::{Dice, any_schedule, odd};
-use conductor_core::rng::Stream;
 use conductor_engine::math::Workers;
-use conductor_engine::math::attention::Heads;
-use conductor_engine::model::{Config, Model, Scratch, tiny};
+use conductor_engine::model::{Scratch, tiny};
 use conductor_engine::sampling::Sampling;
 use conductor_engine::text::Tokenizer;
 use conductor_engine::{Phase, Step};

@@ -4,7 +4,6 @@
 //! device has: machine code, races, write ordering towards network cards, and speed (README.md has the table).
 
 #[path = "../node.rs"]
-#[expect(dead_code, reason = "the other tests use the rest")]
 mod node;
 #[path = "../plain.rs"]
 mod plain;
