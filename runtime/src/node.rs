@@ -20,6 +20,8 @@ mod carry;
 mod compute;
 mod config;
 mod fetch;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod kv;
 mod land;
 mod lend;
@@ -29,6 +31,8 @@ mod server;
 mod step;
 
 pub use body::NodeStatus;
+#[cfg(feature = "cuda")]
+pub use config::ProductsConfig;
 pub use config::{EngineConfig, NodeConfig, NodeLimits, NodeParts, PartsError};
 
 use crate::discovery::WITHOUT_ETCD;
@@ -342,6 +346,16 @@ async fn transport(
     })
 }
 
+/// A model by its name or path.
+fn open(model: &str) -> Result<Model, NodeError> {
+    match model {
+        "tiny" => Ok(tiny::model(0)),
+        path => {
+            Model::open(Path::new(path)).map_err(|error| wrong("engine.model", error.to_string()))
+        }
+    }
+}
+
 type Built = (Box<dyn Engine>, Memory, Vec<u32>);
 
 /// The engine, its memory, and the tokens that end an answer.
@@ -391,12 +405,23 @@ fn engine(
             let engine = engine.map_err(failed)?;
             Ok((Box::new(engine), Memory(region), Vec::new()))
         }
+        #[cfg(feature = "cuda")]
+        EngineConfig::Cuda {
+            model,
+            device,
+            products,
+        } => {
+            let model = open(model)?;
+            let shape = model.config().kv_shape(block);
+            let shape = shape.map_err(|error| wrong("cluster", error.to_string()))?;
+            let region = memory(&shape)?;
+            let engine = gpu::engine(&model, shape, blocks, &region, *device, *products)
+                .map_err(|error| NodeError::Engine(error.to_string()))?;
+            let ends = model.config().ends.clone();
+            Ok((Box::new(engine), Memory(region), ends))
+        }
         EngineConfig::Cpu { model, threads } => {
-            let model = match model.as_str() {
-                "tiny" => tiny::model(0),
-                path => Model::open(Path::new(path))
-                    .map_err(|error| wrong("engine.model", error.to_string()))?,
-            };
+            let model = open(model)?;
             let shape = model.config().kv_shape(block);
             let shape = shape.map_err(|error| wrong("cluster", error.to_string()))?;
             let region = memory(&shape)?;

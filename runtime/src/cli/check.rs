@@ -109,6 +109,18 @@ fn machine() -> Vec<String> {
             nics.join(", ")
         ),
     });
+    lines.extend(cuda(!nics.is_empty()));
+    lines
+}
+
+/// GPUs and what goes with them.
+#[cfg(feature = "cuda")]
+fn cuda(card: bool) -> Vec<String> {
+    conductor_engine::cuda::probe().lines(card)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_card: bool) -> Vec<String> {
     let gpus: Vec<String> = names("/dev")
         .into_iter()
         .filter(|name| {
@@ -116,14 +128,13 @@ fn machine() -> Vec<String> {
             number.is_some_and(|rest| rest.parse::<u32>().is_ok())
         })
         .collect();
-    lines.push(match gpus.is_empty() {
+    vec![match gpus.is_empty() {
         true => "CUDA: no device".into(),
         false => format!(
             "CUDA: {}; not used: this build has no CUDA engine",
             gpus.join(", ")
         ),
-    });
-    lines
+    }]
 }
 
 /// Names in a folder, in order; none if there is no such folder.
