@@ -29,7 +29,7 @@ use thiserror::Error;
 pub enum CudaError {
     /// The library is not on this machine.
     #[error(
-        "{library} is not found; is the NVIDIA driver (or the CUDA toolkit) installed, and on the loader's path?"
+        "{library} is not found on the loader's path (it comes with the NVIDIA driver or the CUDA toolkit)"
     )]
     NoLibrary {
         /// Its file.
