@@ -1,8 +1,8 @@
 //! What the device's pool and its copies carry: `bandwidth [DEVICE] [MIB]`, one line a way, GB/s and microseconds.
 //!
-//! Blocks are those of an 8-billion-parameter Llama's (32 layers, 8 KV heads of 128, 16 tokens: 4 MiB; 128 KiB a layer).
-//! Times are the host's, over many copies at once for bandwidth and over single ones for latency. `tests/hardware.sh` of
-//! the repository prints them beside what the network carries.
+//! Blocks are those of an 8-billion-parameter Llama's (32 layers, 8 KV heads of 128, 16 tokens: 4 MiB; 128 KiB a
+//! layer). Times are the host's, over many copies at once for bandwidth and over single ones for latency.
+//! `tests/hardware.sh` of the repository prints them beside what the network carries.
 
 use conductor_engine::cuda::kernels::{Kernels, Move, View};
 use conductor_engine::cuda::{

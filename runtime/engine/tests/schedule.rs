@@ -77,8 +77,8 @@ fn sampling(dice: &mut Dice) -> Sampling {
     }
 }
 
-/// Any batch, any chunks, reused prefixes, evictions, lost KV, and moves between two nodes, which are made for a size of
-/// blocks and a number of them.
+/// Any batch, any chunks, reused prefixes, evictions, lost KV, and moves between two nodes, which are made for a size
+/// of blocks and a number of them.
 pub(crate) fn any_schedule(
     model: &Arc<Model>,
     seed: u64,

@@ -1,7 +1,7 @@
 //! The kernels as machine code: compiled by NVRTC at start, and kept in a folder.
 //!
-//! A device gets machine code of its own architecture where the compiler knows it: nothing depends then on which PTX the
-//! driver takes. A device that is younger than the compiler gets PTX of the latest architecture that it knows. The
+//! A device gets machine code of its own architecture where the compiler knows it: nothing depends then on which PTX
+//! the driver takes. A device that is younger than the compiler gets PTX of the latest architecture that it knows. The
 //! options are part of the arithmetic: nothing is fused, flushed or approximated.
 //!
 //! What is kept is named by the digest of sources and options, the architecture and the compiler's version, and begins
@@ -70,7 +70,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a device of this compute capability gets from a compiler that knows `supported`; `None` if it is older than all.
+/// What a device of this compute capability gets from a compiler that knows `supported`; `None` if it is older than
+/// all.
 #[must_use]
 pub fn target(capability: u32, supported: &[u32]) -> Option<Target> {
     if supported.contains(&capability) {

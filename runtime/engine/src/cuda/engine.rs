@@ -177,8 +177,8 @@ impl CudaEngine {
         Ok(())
     }
 
-    /// Puts the copies of what came out behind the step: the tokens, then logits of which the host chooses. Returns where
-    /// these begin.
+    /// Puts the copies of what came out behind the step: the tokens, then logits of which the host chooses. Returns
+    /// where these begin.
     fn start_download(&mut self, plan: &Plan) -> Result<usize> {
         let row = 4 * self.config.vocabulary;
         let tokens = 4 * plan.picks;

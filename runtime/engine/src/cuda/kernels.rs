@@ -1,8 +1,8 @@
 //! The kernels, with types: what each is given, and that it is large enough.
 //!
-//! The sources are in `kernels/`; `kernels/common.cuh` says which arithmetic they keep. Sizes are checked here, contents
-//! are not: a token, block or slot that is out of range is an error of the device (an illegal address), after which its
-//! context is of no use. The engine checks steps before it comes to that.
+//! The sources are in `kernels/`; `kernels/common.cuh` says which arithmetic they keep. Sizes are checked here,
+//! contents are not: a token, block or slot that is out of range is an error of the device (an illegal address), after
+//! which its context is of no use. The engine checks steps before it comes to that.
 //!
 //! A view that is too small is a mistake in the program, and panics.
 

@@ -1,8 +1,8 @@
 //! Which products the engine uses, and why the slower ones are the default.
 //!
 //! The promise of this crate is that a token does not depend on the batch: the runtime begins lost answers again
-//! elsewhere, and reuses KV that another node computed. cuBLAS does not give it ([`super::blas`]): with it, one sequence
-//! may come out differently alone and among others, as in most engines. Who wants its speed says so.
+//! elsewhere, and reuses KV that another node computed. cuBLAS does not give it ([`super::blas`]): with it, one
+//! sequence may come out differently alone and among others, as in most engines. Who wants its speed says so.
 
 use super::blas::Blas;
 use super::driver::{Result, Stream};

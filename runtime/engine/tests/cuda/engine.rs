@@ -1,4 +1,5 @@
-//! The whole engine, beside the CPU engine: the same tokens, the same logits to the bit, under whatever a scheduler does.
+//! The whole engine, beside the CPU engine: the same tokens, the same logits to the bit, under whatever a scheduler
+//! does.
 
 use crate::node::{Node, Sequence};
 use crate::plain::Plain;
