@@ -19,7 +19,10 @@ fail() { failed=$((failed + 1)); printf 'FAIL  %s\n' "$*"; }
 check() {
   local name=$1 why=$2
   shift 2
-  if "$@" > "$work/out" 2>&1; then pass "$name"; else fail "$name: $why ($(tail -n 1 "$work/out" | cut -c1-160))"; fi
+  if "$@" > "$work/out" 2>&1; then pass "$name"; return; fi
+  local last
+  last=$(tail -n 1 "$work/out" | cut -c1-160)
+  fail "$name: $why${last:+ ($last)}"
 }
 
 build() {
