@@ -21,6 +21,8 @@ mod carry;
 mod compute;
 mod config;
 mod fetch;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod kv;
 mod land;
 mod lend;
@@ -32,6 +34,8 @@ mod standing;
 mod step;
 
 pub use body::NodeStatus;
+#[cfg(feature = "cuda")]
+pub use config::ProductsConfig;
 pub use config::{EngineConfig, GIVE_UP, NodeConfig, NodeLimits, NodeParts, PartsError};
 pub use rdma::{CompletionKind, RdmaConfig};
 pub use standing::{NoStanding, standing};
@@ -372,6 +376,16 @@ async fn transport(
     })
 }
 
+/// A model by its name or path.
+fn open(model: &str) -> Result<Model, NodeError> {
+    match model {
+        "tiny" => Ok(tiny::model(0)),
+        path => {
+            Model::open(Path::new(path)).map_err(|error| wrong("engine.model", error.to_string()))
+        }
+    }
+}
+
 type Built = (Box<dyn Engine>, Memory, Vec<u32>);
 
 /// The engine, its memory, and the tokens that end an answer.
@@ -425,12 +439,23 @@ fn engine(
             }
             Ok((Box::new(engine), Memory(region), Vec::new()))
         }
+        #[cfg(feature = "cuda")]
+        EngineConfig::Cuda {
+            model,
+            device,
+            products,
+        } => {
+            let model = open(model)?;
+            let shape = model.config().kv_shape(block);
+            let shape = shape.map_err(|error| wrong("cluster", error.to_string()))?;
+            let region = memory(&shape)?;
+            let engine = gpu::engine(&model, shape, blocks, &region, *device, *products)
+                .map_err(|error| NodeError::Engine(error.to_string()))?;
+            let ends = model.config().ends.clone();
+            Ok((Box::new(engine), Memory(region), ends))
+        }
         EngineConfig::Cpu { model, threads } => {
-            let model = match model.as_str() {
-                "tiny" => tiny::model(0),
-                path => Model::open(Path::new(path))
-                    .map_err(|error| wrong("engine.model", error.to_string()))?,
-            };
+            let model = open(model)?;
             let shape = model.config().kv_shape(block);
             let shape = shape.map_err(|error| wrong("cluster", error.to_string()))?;
             let region = memory(&shape)?;

@@ -5,7 +5,7 @@
 //! so it runs on a thread of its node's; it is told everything about a sequence with every step, so it has no memory of
 //! sequences that could be wrong after a fault.
 
-use crate::kv::{KvRegion, KvShape};
+use crate::kv::{BlockId, KvRegion, KvShape};
 use crate::step::{LayerDone, Limits, Step, StepOutput};
 use thiserror::Error;
 
@@ -16,6 +16,12 @@ pub trait Engine: Send {
 
     /// What steps are checked against.
     fn limits(&self) -> Limits;
+
+    /// The messenger has written the KV of these blocks. An engine that computes elsewhere than in the region's memory
+    /// fetches it now; it must be told before a step that reads it.
+    fn arrived(&mut self, _blocks: &[BlockId]) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// Runs one step to its end. `on_layer` is called once for each layer, in order, from this thread; what it does
     /// lengthens the step.
@@ -48,6 +54,9 @@ pub enum EngineError {
         /// Bytes of a block.
         block: usize,
     },
+    /// The device that the engine computes on refused, or its libraries are missing.
+    #[error("the device: {0}")]
+    Device(String),
     /// The engine's threads could not be started.
     #[error("cannot start the engine's threads: {0}")]
     Threads(String),

@@ -89,12 +89,24 @@ impl Sampling {
             } => {
                 let weight = |&logit: &f32| libm::expf((logit - largest) / temperature);
                 let weights: Vec<f32> = logits.iter().map(weight).collect();
-                let bits = Stream::new(seed, "token").draw(u64::from(position)) >> 11;
-                let share = bits as f64 / (1_u64 << 53) as f64;
-                Some(pick(&weights, top_p, share))
+                Some(pick(&weights, top_p, share(seed, position)))
             }
         }
     }
+
+    /// The draw for `position`, 0 up to 1; 0 for greedy.
+    #[must_use]
+    pub fn share(&self, position: u32) -> f64 {
+        match *self {
+            Self::Greedy => 0.0,
+            Self::Random { seed, .. } => share(seed, position),
+        }
+    }
+}
+
+fn share(seed: u64, position: u32) -> f64 {
+    let bits = Stream::new(seed, "token").draw(u64::from(position)) >> 11;
+    bits as f64 / (1_u64 << 53) as f64
 }
 
 /// The token at `share` (0 up to 1) of the likeliest tokens' weights, which together have at least `top_p` of all.

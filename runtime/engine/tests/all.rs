@@ -10,6 +10,7 @@ mod node;
 mod plain;
 mod pool;
 mod reference;
+mod schedule;
 mod sleep;
 mod steps;
 mod text;

@@ -63,7 +63,7 @@ impl Sequence {
 /// An engine with its memory.
 pub(crate) struct Node {
     pub(crate) shape: KvShape,
-    pub(crate) region: Arc<HeapRegion>,
+    pub(crate) region: Arc<dyn KvRegion>,
     pub(crate) pool: BlockPool,
     pub(crate) engine: Box<dyn Engine>,
 }
@@ -84,13 +84,24 @@ impl Node {
         engine: impl FnOnce(Arc<HeapRegion>) -> Box<dyn Engine>,
     ) -> Self {
         let region = Arc::new(HeapRegion::new(shape.region_bytes(blocks)));
+        let engine = engine(Arc::clone(&region));
+        Self::over(shape, blocks, region, engine)
+    }
+
+    /// Of an engine and the region that it belongs to.
+    pub(crate) fn over(
+        shape: KvShape,
+        blocks: u32,
+        region: Arc<dyn KvRegion>,
+        engine: Box<dyn Engine>,
+    ) -> Self {
         // What was never written must not matter: numbers that would be seen.
         let noise = vec![0xff; region.len()];
         region.write(0, &noise);
         Self {
             shape,
             pool: BlockPool::new(blocks),
-            engine: engine(Arc::clone(&region)),
+            engine,
             region,
         }
     }
@@ -214,6 +225,7 @@ impl Node {
                 to.region.write(to.shape.slice(block, layer).start, &bytes);
             }
         }
+        to.engine.arrived(&blocks).expect("blocks of the region");
         self.release(sequence);
         sequence.blocks = blocks;
         to.publish(sequence);

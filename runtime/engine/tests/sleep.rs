@@ -5,7 +5,7 @@ use conductor_core::config::Profile;
 use conductor_core::cost::{self, CostModel};
 use conductor_core::units::Tokens;
 use conductor_engine::SleepEngine;
-use conductor_engine::kv::{KvRegion, KvShape};
+use conductor_engine::kv::KvShape;
 use conductor_engine::sampling::Sampling;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

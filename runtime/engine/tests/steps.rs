@@ -1,7 +1,7 @@
 //! Orders that cannot be right are refused before anything is touched.
 
 use crate::node::{Node, Sequence};
-use conductor_engine::kv::{BlockId, KvRegion};
+use conductor_engine::kv::BlockId;
 use conductor_engine::model::tiny;
 use conductor_engine::sampling::Sampling;
 use conductor_engine::{CpuEngine, EngineError, Piece, Step};

@@ -104,6 +104,18 @@ fn machine() -> Vec<String> {
         lines.push(format!("memory: {} available", available.trim()));
     }
     lines.extend(conductor_messenger::verbs::probe(Path::new("/sys")));
+    lines.extend(cuda(!names("/sys/class/infiniband").is_empty()));
+    lines
+}
+
+/// GPUs and what goes with them.
+#[cfg(feature = "cuda")]
+fn cuda(card: bool) -> Vec<String> {
+    conductor_engine::cuda::probe().lines(card)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_card: bool) -> Vec<String> {
     let gpus: Vec<String> = names("/dev")
         .into_iter()
         .filter(|name| {
@@ -111,14 +123,13 @@ fn machine() -> Vec<String> {
             number.is_some_and(|rest| rest.parse::<u32>().is_ok())
         })
         .collect();
-    lines.push(match gpus.is_empty() {
+    vec![match gpus.is_empty() {
         true => "CUDA: no device".into(),
         false => format!(
             "CUDA: {}; not used: this build has no CUDA engine",
             gpus.join(", ")
         ),
-    });
-    lines
+    }]
 }
 
 /// Names in a folder, in order; none if there is no such folder.

@@ -65,6 +65,9 @@ pub(crate) struct LocalArgs {
 enum EngineKind {
     /// Compute, on the processor
     Cpu,
+    /// Compute, all nodes on CUDA device 0
+    #[cfg(feature = "cuda")]
+    Cuda,
     /// Sleep for the times of the cluster's profile
     Sleep,
 }
@@ -240,14 +243,20 @@ fn node_file(args: &LocalArgs, folder: &Path, common: &str, id: usize) -> Result
         TransferKind::Tcp => "tcp://127.0.0.1:0".into(),
         TransferKind::Verbs => "verbs://127.0.0.1:0".into(),
     };
-    let engine = match args.engine {
-        EngineKind::Cpu if args.model == "tiny" => "kind = \"cpu\"\nmodel = \"tiny\"".to_string(),
-        EngineKind::Cpu => {
-            let model = absolute(Path::new(&args.model))?;
-            format!("kind = \"cpu\"\nmodel = {model:?}")
-        }
-        EngineKind::Sleep => "kind = \"sleep\"".into(),
+    let kind = match args.engine {
+        EngineKind::Cpu => "cpu",
+        #[cfg(feature = "cuda")]
+        EngineKind::Cuda => "cuda",
+        EngineKind::Sleep => "sleep",
     };
+    let mut engine = format!("kind = {kind:?}");
+    if args.engine != EngineKind::Sleep {
+        let model = match args.model.as_str() {
+            "tiny" => "tiny".to_string(),
+            path => absolute(Path::new(path))?,
+        };
+        engine.push_str(&format!("\nmodel = {model:?}"));
+    }
     Ok(format!(
         "node = {id}\nlisten = \"127.0.0.1:0\"\ntransfer = {transfer:?}\n{common}\n[engine]\n{engine}\n"
     ))

@@ -22,8 +22,9 @@ use crate::wire::messages::{Facts, Landing, Pinned, Up, up};
 use crate::wire::{BATCH_MAX, convert};
 use conductor_core::config::{ClusterConfig, PolicyConfig, Role};
 use conductor_core::ids::{BlockHash, NodeId, Ticket};
+use conductor_engine::kv::BlockId;
 use conductor_engine::{EngineError, Limits, StepOutput};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -148,6 +149,8 @@ pub(super) struct Body {
     /// Blocks that were fetched for prompts that have not started.
     pub(super) fetched: BTreeMap<Ticket, Holder>,
     pub(super) landings: Landings,
+    /// Blocks that others have filled since the engine was last told.
+    pub(super) arrived: BTreeSet<BlockId>,
     pub(super) lent: BTreeMap<u64, Lent>,
     pub(super) closing: BTreeMap<u64, Closing>,
     /// The last number that was given to a transfer, a pin, or what is being closed.
@@ -177,6 +180,7 @@ impl Body {
             fetches: BTreeMap::new(),
             fetched: BTreeMap::new(),
             landings: Landings::new(parts.scratch, parts.limits.reservations_max),
+            arrived: BTreeSet::new(),
             lent: BTreeMap::new(),
             closing: BTreeMap::new(),
             last: 0,

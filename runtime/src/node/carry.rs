@@ -234,6 +234,8 @@ impl Body {
             return;
         }
         self.status.fetched += u64::from(count);
+        self.arrived
+            .extend(&self.kv.blocks(&holder)[..count as usize]);
         self.kv.complete(&holder, &hashes[..count as usize], 0);
         // They are the agent's to cache now or, if the prompt itself has not been ordered yet, when it is. What it
         // does not cache is not kept: a prompt that waits holds nothing that another one might need to go on.

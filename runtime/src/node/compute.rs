@@ -5,7 +5,7 @@ use conductor_core::cost::{CostModel, Costs};
 use conductor_core::ids::NodeId;
 use conductor_core::steps::StepRun;
 use conductor_core::units::{Nanos, Tokens};
-use conductor_engine::kv::KvRegion;
+use conductor_engine::kv::{BlockId, KvRegion};
 use conductor_engine::{Engine, EngineError, LayerDone, Step, StepOutput};
 use conductor_messenger::Region;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ pub(super) struct Progress {
 
 /// Steps to run one after the other; what comes out of the last one counts, which is nothing if they are void.
 pub(super) struct Work {
+    /// Blocks that others have filled since the work before.
+    pub(super) arrived: Vec<BlockId>,
     pub(super) steps: Vec<Step>,
     pub(super) progress: Option<Arc<watch::Sender<Progress>>>,
 }
@@ -67,6 +69,7 @@ fn run(mut engine: Box<dyn Engine>, orders: &Receiver<Work>, inbox: &mpsc::Sende
 
 fn compute(engine: &mut dyn Engine, work: &Work) -> Result<StepOutput, EngineError> {
     let mut output = StepOutput::default();
+    engine.arrived(&work.arrived)?;
     for step in &work.steps {
         if (work.progress.as_ref()).is_some_and(|progress| progress.borrow().void) {
             return Ok(StepOutput::default());

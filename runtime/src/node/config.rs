@@ -77,6 +77,18 @@ pub enum EngineConfig {
         #[serde(default = "one")]
         threads: std::num::NonZeroUsize,
     },
+    /// The same on a GPU; KV is in its memory and in the host's, from where it goes to other nodes.
+    #[cfg(feature = "cuda")]
+    Cuda {
+        /// `tiny`, or a folder or file with a model.
+        model: String,
+        /// Which device, from 0.
+        #[serde(default)]
+        device: u32,
+        /// `exact` (the default: tokens are those of the CPU, whatever the batch) or `cublas`.
+        #[serde(default)]
+        products: ProductsConfig,
+    },
     /// Takes the time that the cluster's profile says and makes tokens up.
     Sleep {
         /// It goes through its times so often as fast; at 1000000 it takes no time.
@@ -92,6 +104,18 @@ pub enum EngineConfig {
         #[serde(default = "default_positions")]
         positions: u32,
     },
+}
+
+/// Who multiplies on a GPU.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProductsConfig {
+    /// Kernels that add up in one order.
+    #[default]
+    Exact,
+    /// cuBLAS.
+    Cublas,
 }
 
 /// Bounds of a node, each with a default that is safe.
@@ -236,6 +260,8 @@ impl EngineConfig {
     pub fn name(&self) -> String {
         match self {
             Self::Cpu { model, threads } => format!("{model} on {threads} threads"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda { model, device, .. } => format!("{model} on CUDA device {device}"),
             Self::Sleep { speed, .. } => format!("asleep at speed {speed}"),
         }
     }

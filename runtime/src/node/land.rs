@@ -234,6 +234,7 @@ impl Body {
         else {
             return;
         };
+        self.arrived.extend(self.kv.blocks(&holder));
         self.close(key, Closing::of(holder));
         if let Some(sequence) = self.sequences.get_mut(&ticket) {
             sequence.answer.clear();

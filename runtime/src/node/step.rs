@@ -322,7 +322,11 @@ impl Body {
             sessions: self.sessions,
         });
         // It takes one order at a time, and has none: there is room.
-        let _ = self.parts.work.try_send(Work { steps, progress });
+        let _ = self.parts.work.try_send(Work {
+            arrived: std::mem::take(&mut self.arrived).into_iter().collect(),
+            steps,
+            progress,
+        });
     }
 
     /// Nobody is left for whom the engine computes: a prompt ends with its present chunk.
