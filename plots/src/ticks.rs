@@ -131,9 +131,12 @@ fn scientific(value: f64) -> String {
 }
 
 /// A value for people, with three significant digits or so: 0.123, 4.56, 78.9, 1,234 as `1234`,
-/// 56.8k.
+/// 56.8k; what is no number is a dash.
 pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
+    if !size.is_finite() {
+        return "–".to_owned();
+    }
     if size < 1e-12 {
         return "0".to_owned();
     }
@@ -156,6 +159,14 @@ mod tests {
         linear(low, high, Step::at_least(high - low, most))
             .labels
             .join(" ")
+    }
+
+    #[test]
+    fn what_is_no_number_is_a_dash() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(short(value), "–");
+        }
+        assert_eq!(short(f64::MAX), "1.8e308");
     }
 
     #[test]
