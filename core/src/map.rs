@@ -1,9 +1,9 @@
 //! A hash map from ids without iteration, so that hash order cannot leak into a decision.
 //!
 //! Why an own one: requests and their blocks come and go for ever, and in a general map a removed entry leaves a mark
-//! that later searches have to pass, until the table cleans itself; and it scatters what is in a row over memory. Here a
-//! removal closes the gap, so a table that has turned over a million times is as quick as a new one, and neighbours stay
-//! together.
+//! that later searches have to pass, until the table cleans itself; and it scatters what is in a row over memory. Here
+//! a removal closes the gap, so a table that has turned over a million times is as quick as a new one, and neighbours
+//! stay together.
 //!
 //! Open addressing with linear probing in a table that is at most half full (Knuth, The Art of Computer Programming,
 //! volume 3, section 6.4; algorithm R for removal). Homes are found by multiplicative hashing of all but the last bits
