@@ -4,6 +4,8 @@
 //! times over, then it is counted. Hash tables are the trap: one that is more than half full grows, late and at any
 //! time, because removed entries take room in it.
 
+mod counting;
+
 use conductor_core::action::{Action, Actions};
 use conductor_core::conductor::Conductor;
 use conductor_core::config::{
@@ -15,56 +17,8 @@ use conductor_core::index::BlockIndex;
 use conductor_core::node::{CacheChanges, DecodeBatch, PrefillQueue, Sequence};
 use conductor_core::steps::StepRun;
 use conductor_core::units::{Nanos, Tokens};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use counting::allocations;
 use std::collections::VecDeque;
-
-/// The system's allocator, which counts for the threads that ask it to.
-struct Counting;
-
-thread_local! {
-    /// Allocations of this thread while it counts; constant initialisation and no destructor, so that looking at it
-    /// does not allocate itself.
-    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-fn count() {
-    COUNT.set(COUNT.get().map(|count| count + 1));
-}
-
-#[expect(
-    unsafe_code,
-    reason = "the allocator's trait is unsafe; each method hands its arguments on unchanged"
-)]
-// SAFETY: the contract is kept by `System`, which gets every call as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How often `work` allocates.
-fn allocations(work: impl FnOnce()) -> u64 {
-    COUNT.set(Some(0));
-    work();
-    COUNT.take().expect("nobody else stops counting")
-}
 
 /// Blocks of a prompt; the first ones are a prefix that many share for a while.
 const CHAIN: usize = 24;

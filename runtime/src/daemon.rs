@@ -256,6 +256,10 @@ impl GatewayParts {
         let reached = match (&file.nodes, &file.engine[..]) {
             (None, []) => return Err(setting("expected nodes or engines".into())),
             (Some(_), [_, ..]) => return Err(setting("expected either nodes or engines".into())),
+            (None, _) if file.tls.is_some() => {
+                let expected = "tls: expected nodes; engines are reached as their `url` says";
+                return Err(setting(expected.into()));
+            }
             (None, engines) => {
                 EngineFile::check(engines, &cluster).map_err(|error| setting(error.to_string()))?;
                 Reached::Engines(engines.to_vec())

@@ -68,6 +68,12 @@ fn a_configuration_is_checked_without_starting_anything() {
             NODE.replace("node = 1", "node = 9"),
             "9 of a cluster of 4 nodes, expected less",
         ),
+        (
+            "listen = \"127.0.0.1:0\"\ncluster = \"1p1d\"\n[tls]\nca = \"a\"\ncertificate = \"b\"\nkey = \"c\"\n\
+             [[engine]]\nurl = \"http://127.0.0.1:1\"\nmodel = \"m\"\n"
+                .to_string(),
+            "tls: expected nodes",
+        ),
         (NODE.replace("listen", "listne"), "unknown field `listne`"),
         (NODE.replace("2p2d", "none.toml"), "none.toml: No such file"),
         (NODE.replace("\"secret\"", "\"nothing\""), "nothing"),

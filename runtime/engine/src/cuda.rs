@@ -24,6 +24,7 @@ mod driver;
 mod engine;
 mod forward;
 pub mod kernels;
+mod library;
 mod mirror;
 mod plan;
 mod pool;

@@ -64,7 +64,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     });
     let moves = runtime.block_on(moves::run(&config.transfer, args.rounds));
     let moves = moves.map_err(Failure::Run)?;
-    drop(beside);
+    let beside = beside.end();
+    beside.map_err(|error| Failure::Run(format!("an engine beside: {error}")))?;
     let rows = rows.map_err(|error| Failure::Run(error.to_string()))?;
     let head = format!(
         "# gpu: none, {}\n# model: {}\n# engine: conductor-engine {}\n# source: conductord calibrate, {} rounds, {} \

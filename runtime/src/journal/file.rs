@@ -254,8 +254,8 @@ fn put_aside(path: &Path) -> io::Result<()> {
     if !there {
         return Ok(());
     }
-    let aside = (1_u32..).map(|number| marked(path, &format!("run-{number}")));
-    let aside = aside.into_iter().find(|aside| !aside.exists());
+    let mut names = (1_u32..).map(|number| marked(path, &format!("run-{number}")));
+    let aside = names.find(|aside| !aside.exists());
     let aside = aside.ok_or(io::ErrorKind::AlreadyExists)?;
     fs::rename(path, &aside)?;
     for number in 1.. {

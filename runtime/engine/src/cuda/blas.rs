@@ -6,6 +6,7 @@
 
 use super::driver::{CudaError, Result, Stream};
 use super::kernels::Product;
+use super::library;
 use cudarc::cublas::{result, sys};
 
 const LIBRARY: &str = "libcublas.so";
@@ -36,22 +37,13 @@ fn call<T>(doing: &'static str, result: std::result::Result<T, result::CublasErr
 #[expect(unsafe_code, reason = "looks functions up by name")]
 pub(super) fn load() -> Result<()> {
     // SAFETY: loading the library runs its initialisers, which is what the library is for.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(CudaError::NoLibrary { library: LIBRARY });
-    }
-    // SAFETY: the library is present.
-    let library = unsafe { sys::culib() };
-    for function in FUNCTIONS {
+    let present = unsafe { sys::is_culib_present() };
+    library::check(LIBRARY, present, &FUNCTIONS, |function| {
+        // SAFETY: the library is present.
+        let library = unsafe { sys::culib() };
         // SAFETY: only whether the symbol exists is asked; the type that it is given is never used.
-        let found = unsafe { library.get::<unsafe extern "C" fn()>(function.as_bytes()) };
-        if found.is_err() {
-            return Err(CudaError::NoFunction {
-                library: LIBRARY,
-                function,
-            });
-        }
-    }
-    Ok(())
+        unsafe { library.get::<unsafe extern "C" fn()>(function.as_bytes()) }.is_ok()
+    })
 }
 
 impl Blas {

@@ -17,6 +17,7 @@ pub use memory::{Buffer, Pinned};
 pub(in crate::cuda) use module::{Arg, Function, Module, Shape};
 pub use stream::{Event, Stream};
 
+use super::library;
 use cudarc::driver::{result, sys};
 use std::ffi::CStr;
 use std::fmt;
@@ -149,22 +150,14 @@ fn name(error: result::DriverError) -> String {
 /// Is the driver here, with all that is needed of it?
 #[expect(unsafe_code, reason = "looks functions up by name")]
 pub(in crate::cuda) fn load() -> Result<()> {
-    // SAFETY: loading the driver's library runs its initialisers, which is what the library is for.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(CudaError::NoLibrary { library: LIBRARY });
-    }
-    // SAFETY: the library is present, and what is looked up is not called.
-    let library = unsafe { sys::culib() };
-    for function in FUNCTIONS {
+    // SAFETY: loading the library runs its initialisers, which is what the library is for.
+    let present = unsafe { sys::is_culib_present() };
+    library::check(LIBRARY, present, &FUNCTIONS, |function| {
+        // SAFETY: the library is present.
+        let library = unsafe { sys::culib() };
         // SAFETY: only whether the symbol exists is asked; the type that it is given is never used.
-        let found = unsafe { library.get::<unsafe extern "C" fn()>(function.as_bytes()) };
-        if found.is_err() {
-            return Err(CudaError::NoFunction {
-                library: LIBRARY,
-                function,
-            });
-        }
-    }
+        unsafe { library.get::<unsafe extern "C" fn()>(function.as_bytes()) }.is_ok()
+    })?;
     match result::init() {
         Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => {
             Err(CudaError::NoDevice { asked: 0, found: 0 })
